@@ -1,0 +1,19 @@
+"""``flowcli decode``."""
+
+from __future__ import annotations
+
+from flowcli.cli.options import Data, Device, ModelPath, Output, sources
+from flowcli.cli.output import write_tables
+
+
+def decode(data: Data = None, model: ModelPath = None, output: Output = "-", device: Device = "auto") -> None:
+    """Write the rows whose latents are given, as encode writes them: z1..zd, labels and context.
+
+    Example: flowcli decode latents.csv -m runs/iris -o rows.csv
+    """
+    names = sources(data)
+    from flowcli.model import Model
+    from flowcli.tables.read import read_chunks
+
+    loaded = Model.load(model, device)
+    write_tables((loaded.decode(table) for name in names for table in read_chunks(name)), output)

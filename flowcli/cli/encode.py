@@ -1,0 +1,21 @@
+"""``flowcli encode``."""
+
+from __future__ import annotations
+
+from flowcli.cli.options import Data, Device, ModelPath, Output, sources
+from flowcli.cli.output import write_tables
+
+
+def encode(data: Data = None, model: ModelPath = None, output: Output = "-", device: Device = "auto") -> None:
+    """Write each row's latent z1..zd, then its label and context columns as they are.
+
+    If the model is right, the latents are independent standard normals.
+
+    Example: flowcli encode test.csv -m runs/iris -o latents.csv
+    """
+    names = sources(data)
+    from flowcli.model import Model
+    from flowcli.tables.read import read_chunks
+
+    loaded = Model.load(model, device)
+    write_tables((loaded.encode(table) for name in names for table in read_chunks(name)), output)

@@ -1,0 +1,104 @@
+"""A fit's progress: a bar on a terminal, a plain line now and then elsewhere; all of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from flowcli.cli.describe import column_lines, flow_lines
+from flowcli.cli.output import messages
+from flowcli.fitting import FitObserver
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from flowcli.config.schema import Config, TrainConfig
+    from flowcli.tables.columns import Column
+    from flowcli.training.trainer import Epoch, TrainingResult
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class FitProgress(FitObserver):
+    """Tells people what a fit does."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.started = self.last_line = time.monotonic()
+        self.best = float("-inf")
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> FitProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close_bar()
+
+    def columns(self, columns: list[Column], training: int, validation: int, test: int) -> None:
+        messages.note(f"columns  ({training:,} training, {validation:,} validation, {test:,} test rows)")
+        for line in column_lines(columns):
+            messages.note(f"  {line}")
+
+    def architecture(self, config: Config, parameters: int, device: str) -> None:
+        messages.note(f"flow     {parameters:,} parameters, from base to data, on {device}")
+        for line in flow_lines(config):
+            messages.note(f"  {line}")
+        self.started = self.last_line = time.monotonic()
+        if messages.level >= 0 and sys.stderr.isatty() and config.train.epochs:
+            self._open_bar(config.train.epochs)
+
+    def _open_bar(self, epochs: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("epoch {task.completed}/{task.total}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            console=messages.console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("fit", total=epochs, figures="")
+        self.bar.start()
+
+    def epoch(self, epoch: Epoch) -> None:
+        if epoch.best:
+            self.best = epoch.validation_log_likelihood
+        figures = (
+            f"train {epoch.training_log_likelihood:.3f}  validation {epoch.validation_log_likelihood:.3f}  "
+            f"best {self.best:.3f}  {epoch.rows_per_second:,.0f} rows/s"
+        )
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=epoch.number, figures=figures)
+        elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
+            self.last_line = time.monotonic()
+            seconds_left = self._seconds_left(epoch)
+            messages.note(f"epoch {epoch.number}/{self.config.epochs}  {figures}  at most {seconds_left:.0f} s left")
+
+    def _seconds_left(self, epoch: Epoch) -> float:
+        elapsed = time.monotonic() - self.started
+        left = elapsed / epoch.number * (self.config.epochs - epoch.number)
+        return left if self.config.max_time is None else min(left, max(0.0, self.config.max_time - elapsed))
+
+    def trained(self, result: TrainingResult) -> None:
+        self._close_bar()
+        ends = {
+            "epochs": "all epochs done",
+            "patience": f"no better validation likelihood in {self.config.patience} epochs",
+            "max_time": "time is up",
+            "divergence": "no finite gradient any more; lower train.learning_rate",
+        }
+        how = f"trained {len(result.epochs)} epochs in {result.seconds:.1f} s ({ends[result.stopped_by]}); "
+        messages.note(how + f"epoch {result.best_epoch} is kept")
+        if result.skipped_steps:
+            messages.note(f"{result.skipped_steps:,} steps had no finite gradient and were skipped")
+
+    def _close_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None

@@ -1,0 +1,62 @@
+"""``flowcli score``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowcli.cli.options import Data, Device, ModelPath, Output, sources
+from flowcli.cli.output import messages, write_tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from flowcli.model import Model
+
+
+class OnBadRow(str, Enum):
+    """What becomes of a row that cannot be scored."""
+
+    error = "error"
+    empty = "empty"
+
+
+def score(
+    data: Data = None,
+    model: ModelPath = None,
+    output: Output = "-",
+    on_bad_row: Annotated[
+        OnBadRow, typer.Option(help="A row that cannot be scored: stop with an error, or leave its score empty.")
+    ] = OnBadRow.error,
+    device: Device = "auto",
+) -> None:
+    """Write each row's log-likelihood: the column log_prob, in nats, one line for each row, in order.
+
+    Example: flowcli score test.csv -m runs/iris | sort -g | head
+    """
+    names = sources(data)
+    from flowcli.model import Model
+
+    write_tables(_scores(Model.load(model, device), names, on_bad_row.value), output)
+
+
+def _scores(model: Model, names: list[str], on_bad_row: str) -> Iterator[pa.Table]:
+    import numpy as np
+    import pyarrow as pa
+
+    from flowcli.tables.read import read_chunks
+
+    impossible = empty = 0
+    for name in names:
+        for table in read_chunks(name):
+            log_prob = model.log_prob(table, on_bad_row)
+            impossible += int(np.isneginf(log_prob).sum())
+            empty += int(np.isnan(log_prob).sum())
+            yield pa.table({"log_prob": pa.array(log_prob, from_pandas=True)})
+    if impossible:
+        messages.note(f"{impossible:,} rows have probability zero (-inf): a label that was not in training")
+    if empty:
+        messages.note(f"{empty:,} rows could not be scored and are empty")

@@ -1,0 +1,57 @@
+"""``flowcli show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowcli.cli.options import Json
+from flowcli.cli.output import write_json, write_text
+
+if TYPE_CHECKING:
+    from flowcli.model_file import ModelHeader
+
+
+def show(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A run folder or a model file; by default $FLOWCLI_MODEL, else the newest run under runs/.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a model is: columns, architecture, data, scores, versions.
+
+    Example: flowcli show runs/iris
+    """
+    from flowcli.model_file import read_header
+    from flowcli.runs import resolve_model
+
+    path = resolve_model(model)
+    header = read_header(path)
+    if as_json:
+        write_json({"model": str(path), **header.model_dump(mode="json")})
+        return
+    write_text(_described(str(path), header))
+
+
+def _described(path: str, header: ModelHeader) -> str:
+    from flowcli.cli.describe import column_lines, flow_lines, likelihood_lines
+
+    data = header.data.get("files") or ["a table from Python"]
+    rows = header.metrics["rows"]
+    versions = ", ".join(f"{name} {version}" for name, version in header.versions.items())
+    sections = [
+        [f"model    {path}", f"created  {header.created}", f"data     {', '.join(data)}", f"made by  {versions}"],
+        [f"columns  ({rows['training']:,} training, {rows['validation']:,} validation, {rows['test']:,} test rows)"],
+        ["  " + line for line in column_lines(header.columns)],
+        [f"flow     {header.metrics['parameters']:,} parameters, from base to data"],
+        ["  " + line for line in flow_lines(header.config)],
+        ["log-likelihood  (nats per row)"],
+        ["  " + line for line in likelihood_lines(header.metrics)],
+    ]
+    return "\n".join(line for section in sections for line in section)

@@ -1,0 +1,124 @@
+"""``flowcli transforms``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args
+
+import typer
+
+from flowcli.cli.describe import aligned
+from flowcli.cli.options import Json
+from flowcli.cli.output import write_json, write_text
+from flowcli.errors import UsageError
+from flowcli.transforms.catalogue import Entry, Parameter
+from flowcli.transforms.registry import entries
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in entries() if name.startswith(incomplete)]
+
+
+def transforms(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Explain this one in full.", show_default=False, autocompletion=_complete),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the transforms that a config can name, or explain one.
+
+    Example: flowcli transforms spline_coupling
+    """
+    if name is not None and name not in entries():
+        import difflib
+
+        close = difflib.get_close_matches(name, entries(), n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(entries())}"
+        raise UsageError(f"no transform '{name}'. {hint}")
+    chosen = [entries()[name]] if name else list(entries().values())
+    if as_json:
+        described = [_as_data(entry) for entry in chosen]
+        write_json(described[0] if name else described)
+    elif name:
+        write_text(_explained(chosen[0]))
+    else:
+        header = ("NAME", "SCORING", "SAMPLING", "CONTEXT", "WHAT IT DOES")
+        rows = [
+            (entry.name, entry.scoring_cost, entry.sampling_cost, "yes" if entry.takes_context else "no", entry.summary)
+            for entry in chosen
+        ]
+        write_text("\n".join(aligned([header, *rows])))
+
+
+def _as_data(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "summary": entry.summary,
+        "formula": entry.formula,
+        "reference": entry.reference,
+        "scoring_cost": entry.scoring_cost,
+        "sampling_cost": entry.sampling_cost,
+        "takes_context": entry.takes_context,
+        "has_inverse": entry.scoring_cost != "none" and entry.sampling_cost != "none",
+        "min_features": entry.min_features,
+        "volume_preserving": entry.volume_preserving,
+        "starts_at_identity": entry.starts_at_identity,
+        "parameters": [
+            {
+                "name": p.name,
+                "type": _type(p),
+                "default": p.default,
+                "minimum": p.minimum,
+                "maximum": p.maximum,
+                "doc": p.doc,
+            }
+            for p in entry.parameters
+        ],
+    }
+
+
+def _explained(entry: Entry) -> str:
+    facts = [
+        ("formula", entry.formula),
+        ("scoring", entry.scoring_cost),
+        ("sampling", entry.sampling_cost + ("; the other way round with direction: sampling" if _turns(entry) else "")),
+        ("context", "yes: p(x | context)" if entry.takes_context else "no"),
+        ("columns", f"at least {entry.min_features}"),
+        ("volume", "preserved" if entry.volume_preserving else "changes"),
+        ("starts", "at the identity" if entry.starts_at_identity else "elsewhere"),
+        ("source", entry.reference),
+    ]
+    lines = [f"{entry.name}: {entry.summary}", "", *aligned(facts)]
+    if entry.parameters:
+        rows = [(p.name, _type(p), f"default {p.default}", f"{p.doc}{_range(p)}") for p in entry.parameters]
+        lines += ["", *aligned(rows)]
+    return "\n".join(lines)
+
+
+def _turns(entry: Entry) -> bool:
+    return entry.costs({"direction": "sampling"}) != entry.costs({})
+
+
+def _type(parameter: Parameter) -> str:
+    """The type as a person would write it in YAML."""
+    kind = parameter.type
+    if isinstance(kind, type) and kind in (int, float, bool, str):
+        return {"int": "integer", "float": "number", "bool": "true or false", "str": "text"}[kind.__name__]
+    if kind == list[int]:
+        return "list of integers"
+    choices = [choice if isinstance(choice, str) else "list of integers" for choice in _choices(kind)]
+    return " | ".join(choices)
+
+
+def _choices(kind: Any) -> list[Any]:
+    return [inner for choice in get_args(kind) for inner in (get_args(choice) if not _is_list(choice) else (choice,)) or (choice,)]
+
+
+def _is_list(kind: Any) -> bool:
+    return getattr(kind, "__origin__", None) is list
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.minimum is None:
+        return ""
+    return f" (from {parameter.minimum}{'' if parameter.maximum is None else f' to {parameter.maximum}'})"

@@ -1,0 +1,196 @@
+"""From a file or a preset, and ``key=value`` overrides, to a checked :class:`Config`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from flowcli.config.presets import preset_names, preset_path
+from flowcli.config.schema import Config, TransformBase
+from flowcli.config.yaml_source import Source, parse_yaml
+from flowcli.errors import ConfigError, UsageError
+
+
+def load_config(file_or_preset: str | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file or a preset, apply ``key=value`` overrides, and check all of it.
+
+    Raises:
+        ConfigError: with one line for each mistake, ``file:line:column: what is wrong``.
+        UsageError: there is no such file or preset.
+    """
+    source = read_source(file_or_preset) if file_or_preset else Source("config", {})
+    if not isinstance(source.value, dict):
+        raise ConfigError([f"{source.where(())}: a config is a mapping with the keys {_listed(Config.model_fields)}"])
+    overridden = [_apply_override(source.value, override) for override in overrides]
+    try:
+        return Config.model_validate(source.value)
+    except ValidationError as error:
+        raise ConfigError(list(_problems(error, source, overridden))) from None
+
+
+def read_source(file_or_preset: str) -> Source:
+    """Read the YAML of a file, or of a preset when it is a preset's name.
+
+    Raises:
+        UsageError: there is no such file or preset, or it is not text.
+    """
+    path = Path(file_or_preset)
+    if not path.exists() and file_or_preset in preset_names():
+        path = preset_path(file_or_preset)
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        names = preset_names()
+        raise UsageError(
+            f"no config file or preset '{file_or_preset}'.{_did_you_mean(file_or_preset, names)} "
+            f"Presets: {_listed(names)}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"{path}: cannot be read: {reason}") from None
+
+
+def dump_config(config: Config) -> str:
+    """The config as YAML; reading it back gives the same config."""
+    return yaml.dump(config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style, with lists of plain values on one line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        plain = not any(isinstance(item, (dict, list)) for item in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=plain)
+
+
+def _apply_override(value: dict[str, Any], override: str) -> tuple[str | int, ...]:
+    """Set one dotted key; return its path. Items of a list are named by their number from 0."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set takes KEY=VALUE, like train.learning_rate=3e-4; got '{override}'")
+    path: list[str | int] = []
+    here: Any = value
+    parts = key.split(".")
+    for index, part in enumerate(parts):
+        step: str | int = part
+        if isinstance(here, list):
+            if not part.isdigit() or int(part) >= len(here):
+                raise UsageError(f"--set {key}: the list '{'.'.join(parts[:index])}' has no item '{part}'")
+            step = int(part)
+        elif not isinstance(here, dict):
+            raise UsageError(f"--set {key}: '{'.'.join(parts[:index])}' is not a section")
+        path.append(step)
+        if index == len(parts) - 1:
+            here[step] = parse_yaml(text, f"--set {key}").value if text else None
+        elif isinstance(here, list):
+            here = here[int(step)]
+        else:
+            if here.get(part) is None:
+                here[part] = {}
+            here = here[part]
+    return tuple(path)
+
+
+def _problems(error: ValidationError, source: Source, overridden: list[tuple[str | int, ...]]) -> Iterable[str]:
+    """One line for each mistake, in the order of the text."""
+    found: dict[tuple[int | str, ...], tuple[tuple[int, int], str]] = {}
+    for detail in error.errors():
+        if detail["type"] == "literal_error" and isinstance(detail["input"], list):
+            continue  # one branch of "a word or a list"; the list's own branch says what is wrong with it
+        path = _user_path(detail["loc"], source.value)
+        key = ".".join(map(str, path))
+        from_override = any(path[: len(prefix)] == prefix for prefix in overridden)
+        place = f"--set {key}" if from_override else source.where(path)
+        found.setdefault(path, (source.position(path), f"{place}: {_message(detail, path, key)}"))
+    return (line for _, line in sorted(found.values(), key=lambda item: item[0]))
+
+
+def _user_path(location: tuple[int | str, ...], value: Any) -> tuple[int | str, ...]:
+    """Pydantic's location without its own additions (the branches of a union)."""
+    path: list[int | str] = []
+    for step in location:
+        inside = isinstance(value, dict) and step in value
+        if inside or (isinstance(value, list) and isinstance(step, int) and step < len(value)):
+            value = value[step]
+            path.append(step)
+        elif value == step or (isinstance(value, (dict, type(None))) and str(step).isidentifier()):
+            path.append(step)
+            value = None
+    return tuple(path)
+
+
+def _message(detail: ErrorDetails, path: tuple[str | int, ...], key: str) -> str:
+    kind, given = detail["type"], detail["input"]
+    context = detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        what = "transform" if _is_transform(path[:-1]) else "key"
+        return f"unknown {what} '{path[-1] if what == 'transform' else key}'.{_did_you_mean(str(path[-1]), known)}"
+    if kind == "missing":
+        return f"key '{key}' is missing"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"'{key}' is a section of keys; got {given!r}"
+    if kind == "value_error":
+        return f"'{key}': {context['error']}"
+    if kind == "literal_error":
+        return f"'{key}' is one of {context['expected'].replace(' or ', ', ')}; got {given!r}"
+    expected = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "string_type": "a text",
+        "list_type": "a list",
+        "bool_type": "true or false",
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "greater_than": f"above {context.get('gt')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "less_than": f"below {context.get('lt')}",
+    }.get(kind, detail["msg"])
+    return f"'{key}' must be {expected}; got {given!r}"
+
+
+def _model_at(path: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The section's schema at a path, walking through optional fields and lists."""
+    model: type[BaseModel] | None = Config
+    for step in path:
+        if isinstance(step, int) or model is None:
+            continue
+        field = model.model_fields.get(step)
+        model = _model_in(field.annotation) if field else None
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(argument) for argument in getattr(annotation, "__args__", ()))
+    return next((model for model in found if model), None)
+
+
+def _is_transform(path: tuple[str | int, ...]) -> bool:
+    model = _model_at(path)
+    return bool(path) and isinstance(path[-1], int) and model is not None and issubclass(model, TransformBase)
+
+
+def _keys_at(path: tuple[str | int, ...]) -> list[str]:
+    model = _model_at(path)
+    return list(model.model_fields) if model else []
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    return f" Known: {_listed(known)}." if known else ""
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words)

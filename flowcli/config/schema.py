@@ -1,0 +1,162 @@
+"""Every key of a config, its default and its meaning, in one place."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_serializer, model_validator
+
+from flowcli.transforms.catalogue import Entry, Parameter
+from flowcli.transforms.registry import entries
+
+
+class Section(BaseModel):
+    """A mapping in which unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _field(parameter: Parameter) -> Any:
+    """The type of a transform's parameter with its range, for pydantic."""
+    limits = Field(ge=parameter.minimum, le=parameter.maximum)
+    if parameter.type == list[int]:
+        return list[Annotated[int, limits]]
+    if parameter.type in (int, float):
+        return Annotated[parameter.type, limits]
+    return parameter.type
+
+
+def parameters_model(entry: Entry) -> type[Section]:
+    """The schema of one transform's parameters, made from its entry in the catalogue."""
+    fields: dict[str, Any] = {
+        parameter.name: (_field(parameter), Field(default=parameter.default, description=parameter.doc))
+        for parameter in entry.parameters
+    }
+    return create_model(entry.name, __base__=Section, __doc__=entry.summary, **fields)
+
+
+class TransformBase(Section):
+    """One step of a chain: a mapping with a single key, the transform's name, or the name alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {value: {}}
+        if isinstance(value, dict):
+            if len(value) != 1:
+                raise ValueError("a step of the chain is one transform: start each with '- '")
+            return {name: {} if parameters is None else parameters for name, parameters in value.items()}
+        raise ValueError("a step of the chain is a transform's name, or 'name: {parameters}'")
+
+    @model_serializer
+    def _only_the_one(self) -> dict[str, Any]:
+        return {self.name: self.parameters.model_dump()}
+
+    @property
+    def name(self) -> str:
+        """Which transform this is."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def parameters(self) -> BaseModel:
+        """Its parameters, defaults filled in."""
+        parameters: BaseModel = getattr(self, self.name)
+        return parameters
+
+
+REPEAT = Field(default=1, ge=1, le=1000, description="how many times the list of transforms is repeated")
+TRANSFORMS = Field(description="from base to data; see 'flowcli transforms'")
+
+
+class Chain(Section):
+    """Transforms one after the other, from base to data, ``repeat`` times."""
+
+    repeat: int = REPEAT
+    transforms: list[Transform] = TRANSFORMS  # type: ignore[valid-type]
+
+
+Transform: type[TransformBase] = create_model(
+    "Transform",
+    __base__=TransformBase,
+    **{
+        **{name: (parameters_model(entry) | None, None) for name, entry in entries().items()},
+        "chain": (Chain | None, Field(default=None, description="a chain within the chain, with its own repeat")),
+    },
+)  # type: ignore[call-overload]
+Chain.model_rebuild()
+
+
+class FlowConfig(Section):
+    """The architecture: a base distribution and a chain of transforms."""
+
+    base: Literal["normal"] = Field(default="normal", description="distribution of the latent z")
+    repeat: int = REPEAT
+    transforms: list[Transform] = TRANSFORMS  # type: ignore[valid-type]
+
+
+class TrainConfig(Section):
+    """Maximum likelihood by stochastic gradient descent."""
+
+    optimizer: Literal["adam", "adamw"] = Field(default="adam", description="adamw decouples weight_decay")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="its peak, after the warm-up")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="strength of the pull of weights to zero")
+    batch_size: int | None = Field(default=None, ge=1, description="rows in a step; null: chosen by the rows")
+    epochs: int = Field(default=400, ge=0, description="passes over the training rows at most; 0 trains nothing")
+    warmup: int = Field(default=50, ge=0, description="steps in which the learning rate rises to its peak")
+    decay: Literal["cosine", "none"] = Field(
+        default="cosine", description="how the learning rate falls after the warm-up"
+    )
+    clip_norm: float = Field(default=5.0, gt=0, description="the gradient's norm is cut to this")
+    patience: int = Field(
+        default=30, ge=1, description="stop after this many epochs without a better validation likelihood"
+    )
+    max_time: float | None = Field(default=None, gt=0, description="seconds that training may take; null: no limit")
+
+    @field_validator("max_time", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        return parse_duration(value) if isinstance(value, str) else value
+
+
+class DataConfig(Section):
+    """Which columns and rows take part, and how."""
+
+    context: list[str] = Field(
+        default_factory=list, description="columns that are given, not modelled: p(others | context)"
+    )
+    drop: list[str] = Field(default_factory=list, description="columns that are left out")
+    validation: float | str = Field(
+        default=0.1, description="share of the rows, or a file, that decides when to stop"
+    )
+    test: float | str = Field(default=0.1, description="share of the rows, or a file, for the final score")
+
+    @field_validator("validation", "test")
+    @classmethod
+    def _share(cls, value: float | str) -> float | str:
+        if isinstance(value, float) and not 0 <= value < 1:
+            raise ValueError("a share of the rows is at least 0 and below 1")
+        return value
+
+
+class Config(Section):
+    """A whole config. Without ``flow``, one is chosen by the number of rows and columns."""
+
+    flow: FlowConfig | None = Field(default=None, description="the architecture; null: chosen for the table")
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    seed: int = Field(default=0, ge=0, lt=2**63, description="fixes the split, the start and the batches")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from ``90``, ``90s``, ``10m``, ``1.5h`` or ``2d``.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
+    number = text[:-1] if unit else text
+    try:
+        return float(number) * (unit or 1)
+    except ValueError:
+        raise ValueError("a time is a number of seconds, or like 90s, 10m, 1.5h, 2d") from None

@@ -1,0 +1,1 @@
+"""From a config to a density: base, chain, label model, and the two together."""

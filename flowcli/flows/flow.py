@@ -1,0 +1,38 @@
+"""A flow: ``x = T(z)`` with ``z`` from the base."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from flowcli.flows.base import StandardNormal
+from flowcli.transforms.bijection import Chain
+
+
+class Flow(nn.Module):
+    """The density of ``x = T(z)``: ``log p(x) = log p_base(T^-1(x)) + log|det dT^-1(x)/dx|``.
+
+    Shapes: ``x`` and ``z`` are ``(..., d)``, ``context`` ``(..., c)`` or ``None``, log-densities ``(...)``
+    in nats.
+    """
+
+    def __init__(self, base: StandardNormal, chain: Chain) -> None:
+        super().__init__()
+        self.base = base
+        self.chain = chain
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density at ``x``."""
+        z, log_det = self.chain.inverse_and_log_det(x, context)
+        return self.base.log_prob(z) + log_det
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The latent ``z`` of ``x``."""
+        return self.chain.inverse_and_log_det(x, context)[0]
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """The ``x`` of a latent ``z``."""
+        return self.chain.forward_and_log_det(z, context)[0]
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Let data-dependent transforms take their start from training rows."""
+        self.chain.initialize(x, context)

@@ -1,0 +1,249 @@
+"""The trained model in the user's terms."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
+from flowcli.flows.build import build_density
+from flowcli.flows.density import TableDensity
+from flowcli.model_file import ModelHeader, read_header
+from flowcli.preprocess.encoder import Encoded, TableEncoder
+from flowcli.runs import resolve_model
+from flowcli.tables.table import Table, from_dataframe
+from flowcli.training.devices import resolve_device
+from flowcli.training.rows import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORING_CHUNK = 8192
+SAMPLING_CHUNK = 4096
+
+
+class Model:
+    """A density over rows of a table, in the data's own units.
+
+    Weights are trained in float32; scores, latents and samples are computed in float64, so that they do
+    not depend on how rows are batched.
+    """
+
+    def __init__(self, header: ModelHeader, density: TableDensity, device: torch.device) -> None:
+        self.header = header
+        self.encoder = TableEncoder(header.columns)
+        self.device = device
+        self.density = density.to(device, torch.float64).eval()
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = "auto") -> Model:
+        """Load a run folder or a model file; by default ``$FLOWCLI_MODEL``, else the newest run.
+
+        Raises:
+            UsageError: there is no such model.
+            ModelError: the file is damaged or is not a model of flowcli.
+        """
+        place = resolve_device(device)
+        file = resolve_model(path)
+        header = read_header(file)
+        density = untrained_density(header)
+        try:
+            weights = load_file(file)
+            density.load_state_dict(weights)
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise ModelError(f"{file}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
+        if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
+            raise ModelError(f"{file}: damaged: a weight is not a finite number")
+        return cls(header, density, place)
+
+    def to_bytes(self) -> bytes:
+        """The model file's contents."""
+        weights = {
+            name: weight.float() if weight.is_floating_point() else weight
+            for name, weight in self.density.state_dict().items()
+        }
+        return save({k: w.cpu().contiguous() for k, w in weights.items()}, metadata=self.header.to_metadata())
+
+    def log_prob(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> npt.NDArray[np.float64]:
+        """Log-likelihood of each row in nats, ``(n,)``, given its context columns.
+
+        A row with a label that training had not has probability zero: ``-inf``.
+
+        Args:
+            on_bad_row: what to do with a row that cannot be scored: ``error``, or ``empty`` for NaN.
+
+        Raises:
+            DataError: columns are missing, or a row cannot be scored; the message names it.
+        """
+        table = _as_table(table)
+        encoded = self._encoded(table, on_bad_row)
+        with torch.inference_mode():
+            parts = [
+                self.density.log_prob(part.numbers, part.labels, part.context)
+                for part in self._rows(encoded).chunks(SCORING_CHUNK)
+            ]
+        log_prob = torch.cat(parts).cpu().numpy() if parts else np.empty(0)
+        log_prob = log_prob + self.encoder.log_det
+        # A number beyond float64's square root overflows the base density: nothing is that likely.
+        log_prob[np.isnan(log_prob)] = -np.inf
+        log_prob[list(encoded.bad)] = np.nan
+        return log_prob
+
+    def encode(self, table: Table | pd.DataFrame) -> pa.Table:
+        """Latents ``z1..zd``, then label and context columns as they are.
+
+        Raises:
+            DataError: columns are missing, or a row cannot be encoded.
+        """
+        table = _as_table(table)
+        encoded = self._encoded(table, "error")
+        self._refuse_unseen(encoded, table)
+        with torch.inference_mode():
+            parts = [
+                self.density.encode(part.numbers, part.labels, part.context)
+                for part in self._rows(encoded).chunks(SCORING_CHUNK)
+            ]
+        latent = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
+        return self.encoder.latent_cells(latent, table)
+
+    def decode(self, table: Table | pd.DataFrame) -> pa.Table:
+        """Rows in the data's columns from rows of :meth:`encode`.
+
+        Raises:
+            DataError: columns are missing, or a row cannot be decoded.
+        """
+        table = _as_table(table)
+        encoded = self.encoder.encode_latent(table)
+        _refuse_bad(encoded, table)
+        self._refuse_unseen(encoded, table)
+        with torch.inference_mode():
+            parts = [
+                self.density.decode(part.numbers, part.labels, part.context)
+                for part in self._rows(encoded).chunks(SCORING_CHUNK)
+            ]
+        numbers = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
+        return self.encoder.decode(numbers, encoded.labels, table.cells, rounded=False)
+
+    def sample(
+        self, n: int, given: Table | pd.DataFrame | None = None, seed: int | None = None
+    ) -> pd.DataFrame:
+        """Draw ``n`` rows, or ``n`` for each row of ``given``; see :meth:`sample_chunks`."""
+        frame: pd.DataFrame = pa.concat_tables(self.sample_chunks(n, given, seed)).to_pandas()
+        return frame
+
+    def sample_chunks(
+        self, n: int, given: Table | pd.DataFrame | None = None, seed: int | None = None
+    ) -> Iterator[pa.Table]:
+        """Draw ``n`` rows, or ``n`` for each row of ``given``, a chunk at a time.
+
+        The first rows of a longer sample with the same seed are those of a shorter one.
+
+        Args:
+            given: the context columns; needed when the model has any.
+            seed: ``None`` takes a fresh one.
+
+        Raises:
+            UsageError: the model has context columns and ``given`` is missing or lacks one.
+            DataError: a given value does not fit its column.
+        """
+        context, cells = self._given(given)
+        generator = torch.Generator()
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        rows = n * len(context)
+        for start in range(0, max(rows, 1), SAMPLING_CHUNK):
+            size = min(SAMPLING_CHUNK, rows - start)
+            # Noise for a whole chunk, whatever its size, keeps shorter samples the start of longer ones.
+            noise = torch.randn(SAMPLING_CHUNK, len(self.encoder.numbers), generator=generator, dtype=torch.float64)
+            uniforms = torch.rand(SAMPLING_CHUNK, len(self.encoder.labels), generator=generator, dtype=torch.float64)
+            which = np.arange(start, start + size) // max(n, 1)
+            yield self._sample_chunk(noise[:size], uniforms[:size], context[which], cells and cells.take(which))
+
+    def _sample_chunk(
+        self,
+        noise: torch.Tensor,
+        uniforms: torch.Tensor,
+        context: npt.NDArray[np.float64],
+        cells: pa.Table | None,
+    ) -> pa.Table:
+        features = torch.from_numpy(context).to(self.device)
+        with torch.inference_mode():
+            labels = self.density.sample_labels(uniforms.to(self.device), features)
+            numbers = self.density.decode(noise.to(self.device), labels, features)
+        return self.encoder.decode(numbers.cpu().numpy(), labels.cpu().numpy(), cells, rounded=True)
+
+    def _given(self, given: Table | pd.DataFrame | None) -> tuple[npt.NDArray[np.float64], pa.Table | None]:
+        """The encoded context ``(m, c)`` and its cells; one empty row when the model has no context."""
+        names = [column.name for column in self.header.columns if column.context]
+        if given is None:
+            if names:
+                raise UsageError(f"the model is conditional: give a value for {', '.join(names)}")
+            return np.empty((1, 0)), None
+        table = _as_table(given)
+        missing = [name for name in names if name not in table.names]
+        if missing:
+            raise UsageError(f"the model is conditional: give a value for {', '.join(missing)} too")
+        encoded = self.encoder.encode_context(table)
+        _refuse_bad(encoded, table)
+        return encoded.context, table.cells.select(names)
+
+    def _encoded(self, table: Table, on_bad_row: str) -> Encoded:
+        encoded = self.encoder.encode(table)
+        if on_bad_row == "error":
+            _refuse_bad(encoded, table)
+        return encoded
+
+    def _refuse_unseen(self, encoded: Encoded, table: Table) -> None:
+        """Refuse rows whose label training had not: nothing is known of their numbers."""
+        rows, positions = np.nonzero(encoded.labels < 0)
+        if len(rows):
+            name = self.encoder.labels[positions[0]].name
+            value = table.column(name)[int(rows[0])].as_py()
+            raise DataError(f"{table.locate(int(rows[0]))}, column {name!r}: {value!r} was not among the training rows")
+
+    def _rows(self, encoded: Encoded) -> Rows:
+        return Rows.of(encoded, self.device, torch.float64)
+
+
+def untrained_density(header: ModelHeader) -> TableDensity:
+    """The density that a header describes, before its weights are loaded.
+
+    Raises:
+        ModelError: the header names no architecture.
+    """
+    encoder = TableEncoder(header.columns)
+    if header.config.flow is None:
+        raise ModelError("the model's header names no architecture")
+    return build_density(
+        header.config.flow,
+        len(encoder.numbers),
+        [len(column.categories) for column in encoder.labels],
+        encoder.context_features,
+    )
+
+
+def _as_table(table: Table | pd.DataFrame) -> Table:
+    if isinstance(table, Table):
+        return table
+    pandas: Any = sys.modules.get("pandas")
+    if pandas is not None and isinstance(table, pandas.DataFrame):
+        return from_dataframe(table)
+    raise FlowcliError(f"a table is a pandas DataFrame or a flowcli Table; got {type(table).__name__}")
+
+
+def _refuse_bad(encoded: Encoded, table: Table) -> None:
+    if encoded.bad:
+        row = min(encoded.bad)
+        others = f" (and {len(encoded.bad) - 1:,} more rows)" if len(encoded.bad) > 1 else ""
+        raise DataError(f"{table.locate(row)}, {encoded.bad[row]}{others}")

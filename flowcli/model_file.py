@@ -1,0 +1,75 @@
+"""The model file: safetensors, with everything that is not a weight as JSON in its header. No torch here."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flowcli.config.schema import Config
+from flowcli.errors import ModelError
+from flowcli.tables.columns import Column
+
+FORMAT_VERSION = "1"
+LARGEST_HEADER = 100_000_000
+
+
+class ModelHeader(BaseModel):
+    """What a model file says besides its weights."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: Config
+    columns: list[Column]
+    metrics: dict[str, Any]
+    versions: dict[str, str]
+    data: dict[str, Any]
+    created: str
+    kind: Literal["flowcli model"] = "flowcli model"
+
+    def to_metadata(self) -> dict[str, str]:
+        """The header as safetensors metadata."""
+        return {"format_version": FORMAT_VERSION, "flowcli": self.model_dump_json()}
+
+
+def read_header(path: Path) -> ModelHeader:
+    """Read and check the header; the weights are not touched.
+
+    Raises:
+        ModelError: the file is not a model of flowcli, is cut short, or is of an unknown format version.
+    """
+    metadata = _read_metadata(path)
+    version = metadata.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: format version {version!r} is not known to this flowcli, which reads {FORMAT_VERSION!r}"
+        )
+    try:
+        return ModelHeader.model_validate_json(metadata.get("flowcli", ""))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{path}: damaged header: {place}: {first['msg']}") from None
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """The ``__metadata__`` of a safetensors file: 8 bytes of length, then JSON."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= min(LARGEST_HEADER, size - 8):
+                raise ModelError(f"{path}: not a model file of flowcli (safetensors), or cut short")
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise ModelError(f"{path}: not a model file of flowcli (safetensors)") from None
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict):
+        raise ModelError(f"{path}: a safetensors file, but not a model of flowcli")
+    return metadata

@@ -1,0 +1,1 @@
+"""Between a table's columns and the real vectors that a flow sees."""

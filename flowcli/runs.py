@@ -1,0 +1,104 @@
+"""Run folders: where they are, what is in them, and which is the newest. No torch here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from flowcli.errors import FlowcliError, UsageError
+from flowcli.tables.write import written_whole
+
+RUNS = Path("runs")
+MODEL = "model.safetensors"
+CONFIG = "config.yaml"
+METRICS = "metrics.json"
+HISTORY = "history.csv"
+TEST_SCORES = "test_scores.csv"
+FILES = (MODEL, CONFIG, METRICS, HISTORY, TEST_SCORES)
+
+
+def default_run_folder(first_source: str) -> Path:
+    """``runs/NAME-DATE-TIME``, with a number behind it when that is taken."""
+    stem = re.sub(r"[^\w.-]+", "_", Path(first_source).name.split(".")[0]) or "stdin"
+    name = f"{'stdin' if first_source == '-' else stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder, number = RUNS / name, 1
+    while folder.exists():
+        number += 1
+        folder = RUNS / f"{name}-{number}"
+    return folder
+
+
+def claim_run_folder(folder: Path, force: bool) -> None:
+    """Make the folder, empty; with ``force`` an earlier run's files are removed.
+
+    Raises:
+        UsageError: the folder holds something.
+        FlowcliError: it cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; -o names a folder for the run")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not force:
+            raise UsageError(f"{folder}: holds something already; --force replaces the run in it")
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FlowcliError(f"{folder}: cannot be made: {error.strerror}") from None
+
+
+def release_run_folder(folder: Path) -> None:
+    """Remove the folder again if nothing was written to it."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_run(folder: Path, files: dict[str, bytes], metrics: dict[str, Any]) -> None:
+    """Write a run's files, each whole; ``metrics.json`` comes last and marks the run complete.
+
+    Raises:
+        FlowcliError: a file cannot be written.
+    """
+    last = (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode()
+    for name, content in {**files, METRICS: last}.items():
+        with written_whole(folder / name) as stream:
+            stream.write(content)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder holds a finished run."""
+    return (folder / METRICS).is_file() and (folder / MODEL).is_file()
+
+
+def newest_run() -> Path | None:
+    """The finished run under ``runs/`` that was written last."""
+    finished = [folder for folder in RUNS.iterdir() if is_complete(folder)] if RUNS.is_dir() else []
+    return max(finished, key=lambda folder: (folder / METRICS).stat().st_mtime_ns, default=None)
+
+
+def resolve_model(path: str | Path | None) -> Path:
+    """The model file of a run folder or a file; by default of ``$FLOWCLI_MODEL``, else of the newest run.
+
+    Raises:
+        UsageError: there is none.
+    """
+    named = path or os.environ.get("FLOWCLI_MODEL")
+    if not named:
+        newest = newest_run()
+        if newest is None:
+            raise UsageError("no model: there is no finished run under runs/; fit one, or name one with -m")
+        return newest / MODEL
+    place = Path(named)
+    if place.is_dir():
+        if not (place / MODEL).is_file():
+            raise UsageError(f"{place}: holds no {MODEL}; is the run finished?")
+        return place / MODEL
+    if not place.exists():
+        raise UsageError(f"{place}: no such run folder or model file")
+    return place

@@ -1,0 +1,97 @@
+"""Cells to numbers and labels: what is a number, what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Besides the empty cell, these words stand for a missing one. "None" does not: it is a word like any other.
+MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "null", "NULL")
+
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
+_CODE = r"^[+-]?0[0-9]"
+_PLAIN_DECIMAL = r"^[+-]?[0-9]*\.?[0-9]*$"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column's cells as numbers ``(n,)``; NaN where a cell is missing or is not a number."""
+
+    values: npt.NDArray[np.float64]
+    missing: npt.NDArray[np.bool_]
+    invalid: npt.NDArray[np.bool_]
+
+
+def is_text(column: pa.ChunkedArray) -> bool:
+    """Whether the cells are text (CSV's always are), booleans or categories, rather than typed numbers."""
+    kind = column.type
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_dictionary(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def is_number_type(column: pa.ChunkedArray) -> bool:
+    """Whether the cells are typed numbers."""
+    kind = column.type
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The cells as trimmed text, null where a cell is missing."""
+    if pa.types.is_null(column.type):
+        return column.cast(pa.string())
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    missing = pc.is_in(text, value_set=pa.array(["", *MISSING_WORDS]))
+    return pc.if_else(missing, pa.scalar(None, pa.string()), text)
+
+
+def as_numbers(column: pa.ChunkedArray) -> Numbers:
+    """The cells as float64."""
+    if pa.types.is_null(column.type):
+        everywhere = np.ones(len(column), dtype=bool)
+        return Numbers(np.full(len(column), np.nan), everywhere, ~everywhere)
+    if is_number_type(column):
+        values = _to_numpy(column.cast(pa.float64(), safe=False))
+        return Numbers(values, np.isnan(values), np.zeros(len(values), dtype=bool))
+    text = as_text(column)
+    missing = _to_mask(text.is_null())
+    try:
+        return Numbers(_to_numpy(text.cast(pa.float64())), missing, np.zeros(len(missing), dtype=bool))
+    except pa.ArrowInvalid:
+        matches = pc.match_substring_regex(text, _NUMBER)
+        valid = pc.if_else(matches, pc.utf8_ltrim(text, "+"), pa.scalar(None, pa.string()))
+        return Numbers(_to_numpy(valid.cast(pa.float64())), missing, ~_to_mask(matches.fill_null(True)))
+
+
+def looks_like_codes(column: pa.ChunkedArray) -> bool:
+    """Whether some cell has a leading zero, as in ``00501``: such a column is text, not a number."""
+    return is_text(column) and bool(pc.any(pc.match_substring_regex(as_text(column), _CODE)).as_py())
+
+
+def decimals(column: pa.ChunkedArray) -> int | None:
+    """The most digits after the point in a column of numbers; ``None`` for typed floats and for exponents."""
+    if pa.types.is_integer(column.type):
+        return 0
+    if not is_text(column):
+        return None
+    text = as_text(column).drop_null()
+    if not bool(pc.all(pc.match_substring_regex(text, _PLAIN_DECIMAL), min_count=0).as_py()):
+        return None
+    fractions = pc.replace_substring_regex(text, r"^[^.]*\.?", "")
+    return int(pc.max(pc.utf8_length(fractions)).as_py() or 0)
+
+
+def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    return np.asarray(column.to_numpy(zero_copy_only=False) if len(column) else [], dtype=np.float64)
+
+
+def _to_mask(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    return np.asarray(column.to_numpy(zero_copy_only=False) if len(column) else [], dtype=np.bool_)

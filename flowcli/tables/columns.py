@@ -1,0 +1,154 @@
+"""What each column is: inferred once, in a fit, and kept with the model."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from flowcli.errors import ConfigError, DataError
+from flowcli.tables.cells import as_numbers, as_text, decimals, is_number_type, is_text, looks_like_codes
+from flowcli.tables.table import Table
+
+# A text column is a label when its values come back: on average this often, and no more of them than this.
+LEAST_ROWS_PER_LABEL = 5
+MOST_LABELS = 1000
+# More decimals than this are measurements' noise, not a way of writing.
+MOST_DECIMALS = 6
+
+
+class Column(BaseModel):
+    """One column of the model. What depends on the data comes from the training rows alone.
+
+    ``number``: standardised by ``mean`` and ``scale`` (standard deviation), written with ``decimals``
+    digits after the point. ``label``: one of ``categories``. ``constant``: always ``value``, and no part
+    of the density. A ``context`` column is given, not modelled.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: Literal["number", "label", "constant"]
+    reason: str
+    context: bool = False
+    decimals: int | None = None
+    mean: float = 0.0
+    scale: float = 1.0
+    categories: tuple[str, ...] = ()
+    value: str = ""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Column:
+        if not (np.isfinite(self.mean) and np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"column {self.name!r} has no usable mean and scale")
+        if (self.kind == "label") != bool(self.categories):
+            raise ValueError(f"column {self.name!r}: labels have categories, other columns have none")
+        return self
+
+
+def infer_columns(table: Table, context: Sequence[str] = (), drop: Sequence[str] = ()) -> list[Column]:
+    """Decide what each column is, from all rows.
+
+    Raises:
+        ConfigError: ``context`` or ``drop`` names a column that the table has not.
+        DataError: columns that cannot be modelled, all of them named, with the ways out.
+    """
+    for key, names in (("data.context", context), ("data.drop", drop)):
+        unknown = [name for name in names if name not in table.names]
+        if unknown:
+            raise ConfigError([f"{key}: {describe_missing(unknown, table.names, table.source())}"])
+    if not len(table):
+        raise DataError(f"{table.source()}: has no rows")
+    columns: list[Column] = []
+    refused: list[str] = []
+    for name in table.names:
+        if name in drop:
+            continue
+        try:
+            columns.append(_infer(name, table, name in context))
+        except DataError as error:
+            refused.append(str(error))
+    if refused:
+        raise DataError(
+            f"{table.source()}: these columns cannot be modelled: {'; '.join(refused)}. "
+            "Leave them out with --drop NAME,NAME, or mend them"
+        )
+    if not any(not column.context and column.kind != "constant" for column in columns):
+        raise DataError(f"{table.source()}: no column is left to model")
+    return columns
+
+
+def _infer(name: str, table: Table, context: bool) -> Column:
+    cells = table.column(name)
+    if not (is_text(cells) or is_number_type(cells) or pa.types.is_null(cells.type)):
+        raise DataError(f"{name!r} (holds {cells.type})")
+    text = as_text(cells) if is_text(cells) else None
+    missing = text.null_count if text is not None else int(as_numbers(cells).missing.sum())
+    if missing == len(cells):
+        raise DataError(f"{name!r} (every cell is missing)")
+    if missing:
+        raise DataError(f"{name!r} ({missing:,} of {len(cells):,} cells are missing)")
+    distinct = pc.count_distinct(text if text is not None else cells).as_py()
+    if distinct == 1:
+        value = str((text if text is not None else cells)[0].as_py())
+        return Column(name=name, kind="constant", context=context, reason="one value in every row", value=value)
+    numbers = as_numbers(cells)
+    if not numbers.invalid.any() and not looks_like_codes(cells):
+        infinite = np.flatnonzero(np.isinf(numbers.values))
+        if len(infinite):
+            raise DataError(f"{name!r} (infinite in row {infinite[0] + 1})")
+        digits = decimals(cells)
+        digits = None if digits is not None and digits > MOST_DECIMALS else digits
+        return Column(name=name, kind="number", context=context, reason="every cell is a number", decimals=digits)
+    if distinct > MOST_LABELS or distinct * LEAST_ROWS_PER_LABEL > len(cells):
+        some = int(numbers.invalid.sum())
+        if some < len(cells) / 2 and not looks_like_codes(cells):
+            first = int(np.flatnonzero(numbers.invalid)[0])
+            raise DataError(f"{name!r} ({some:,} cells are not numbers, the first is {cells[first].as_py()!r} in row {first + 1})")
+        example = cells[0].as_py()
+        raise DataError(f"{name!r} (text with {distinct:,} different values in {len(cells):,} rows, like {example!r})")
+    categories = tuple(sorted(text.unique().to_pylist())) if text is not None else ()
+    reason = f"text with {distinct} values"
+    return Column(name=name, kind="label", context=context, reason=reason, categories=categories)
+
+
+def describe_missing(missing: Sequence[str], present: Sequence[str], source: str) -> str:
+    """``file has no column 'a' (did you mean 'A'?), 'b'``."""
+    described = []
+    for name in missing:
+        close = difflib.get_close_matches(name, present, n=1) or [
+            other for other in present if other.strip().casefold() == name.strip().casefold()
+        ]
+        described.append(f"{name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+    return f"{source} has no column {', '.join(described)}; it has {', '.join(map(repr, present))}"
+
+
+def fit_columns(columns: Sequence[Column], training: Table) -> list[Column]:
+    """The columns with means, scales and categories of the training rows.
+
+    A column that varies in the whole table but not in the training rows becomes a constant.
+    """
+    fitted = []
+    for column in columns:
+        if column.kind == "number":
+            values = as_numbers(training.column(column.name)).values
+            mean, scale = float(values.mean()), float(values.std())
+            if scale == 0:
+                update = {"kind": "constant", "value": _as_written(values[0]), "reason": "one value in the training rows"}
+            else:
+                update = {"mean": mean, "scale": scale}
+            column = column.model_copy(update=update)
+        elif column.kind == "label":
+            categories = tuple(sorted(as_text(training.column(column.name)).unique().to_pylist()))
+            column = column.model_copy(update={"categories": categories})
+        fitted.append(column)
+    return fitted
+
+
+def _as_written(number: float) -> str:
+    return str(int(number)) if number == int(number) else repr(float(number))

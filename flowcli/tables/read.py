@@ -1,0 +1,195 @@
+"""Reading tables: CSV and TSV, plain or compressed, Parquet, JSON lines; files or standard input."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from flowcli.errors import DataError, UsageError
+from flowcli.tables.table import Origin, Table, concatenate
+
+STDIN = "-"
+BLOCK_BYTES = 4 << 20
+ROWS_PER_CHUNK = 65536
+
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+_XZ = b"\xfd7zXZ\x00"
+_PARQUET = b"PAR1"
+_DELIMITERS = [",", "\t", ";", "|"]
+
+
+def read_table(sources: Sequence[str]) -> Table:
+    """Read several sources as one table.
+
+    Raises:
+        UsageError: a file is missing, or standard input is a terminal.
+        DataError: a source is empty or damaged, or the sources' columns differ.
+    """
+    tables: list[Table] = []
+    for source in sources:
+        chunks = list(read_chunks(source))
+        if tables and chunks[0].names != tables[0].names:
+            raise DataError(
+                f"{chunks[0].source()}: its columns differ from those of {tables[0].source()}: "
+                f"{', '.join(sorted(set(chunks[0].names) ^ set(tables[0].names))) or 'their order'}"
+            )
+        tables += chunks
+    return concatenate(tables)
+
+
+def read_chunks(source: str) -> Iterator[Table]:
+    """Read one source a chunk at a time; at least one chunk comes, also of a table without rows.
+
+    CSV cells come as text, so that nothing is guessed per chunk; Parquet and JSON lines keep their types.
+
+    Raises:
+        UsageError: the file is missing, or standard input is a terminal.
+        DataError: the source is empty or damaged.
+    """
+    name = "standard input" if source == STDIN else source
+    first_row = 1
+    try:
+        with _opened(source) as stream:
+            for cells in _cells(stream, source):
+                _check_names(cells.column_names, name)
+                yield Table(cells, (Origin(name, first_row, cells.num_rows),))
+                first_row += cells.num_rows
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{name}: cannot be read: {_first_line(error)}") from None
+    except (pa.ArrowException, lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{name}: damaged or cut short: {_first_line(error)}") from None
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror or _first_line(error)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[io.BufferedReader]:
+    """The source as a decompressed, buffered stream of bytes."""
+    if source == STDIN:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("no DATA given, and standard input is a terminal: name a file, or pipe a table in")
+        unbuffered = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        yield _decompressed(_buffered(unbuffered))
+        return
+    path = Path(source)
+    if not path.exists():
+        raise UsageError(f"{source}: no such file")
+    if path.is_dir():
+        raise UsageError(f"{source}: is a folder, not a table")
+    with path.open("rb", buffering=0) as file:
+        yield _decompressed(_buffered(file))
+
+
+def _buffered(stream: Any) -> io.BufferedReader:
+    """With a buffer that holds the header line of a wide table."""
+    return io.BufferedReader(stream, BLOCK_BYTES)
+
+
+def _decompressed(stream: io.BufferedReader) -> io.BufferedReader:
+    """Undo gzip, zstd, bz2 or xz, recognised by the first bytes."""
+    head = stream.peek(8)[:8]
+    if head.startswith(_XZ):
+        return _buffered(lzma.LZMAFile(stream))
+    for magic, compression in _COMPRESSIONS.items():
+        if head.startswith(magic):
+            return _buffered(pa.CompressedInputStream(stream, compression))
+    return stream
+
+
+def _cells(stream: io.BufferedReader, source: str) -> Iterator[pa.Table]:
+    head = stream.peek(8)
+    if not head:
+        raise DataError(f"{'standard input' if source == STDIN else source}: empty")
+    if head.startswith(_PARQUET):
+        file = pa.parquet.ParquetFile(stream if stream.seekable() else pa.BufferReader(stream.read()))
+        yield from _at_least_one(file.iter_batches(ROWS_PER_CHUNK), file.schema_arrow)
+    elif head.lstrip()[:1] == b"{":
+        yield pa.json.read_json(stream)
+    else:
+        yield from _csv_cells(stream, source)
+
+
+def _at_least_one(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    empty = True
+    for batch in batches:
+        empty = False
+        yield pa.Table.from_batches([batch])
+    if empty:
+        yield schema.empty_table()
+
+
+def _csv_cells(stream: io.BufferedReader, source: str) -> Iterator[pa.Table]:
+    name = "standard input" if source == STDIN else source
+    header = _header_line(stream)
+    ragged: list[str] = []
+
+    def refuse(row: pyarrow.csv.InvalidRow) -> str:
+        place = f"{name}: row {row.number - 1}" if row.number else name
+        ragged.append(f"{place}: has {row.actual_columns} cells, the header has {row.expected_columns}")
+        return "error"
+
+    parse = pa.csv.ParseOptions(
+        delimiter=_delimiter(header, source), newlines_in_values=True, invalid_row_handler=refuse
+    )
+    names = _names(header, parse)
+    try:
+        reader = pa.csv.open_csv(
+            stream,
+            # One thread: only then are rows numbered for the message above.
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+            parse_options=parse,
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=True
+            ),
+        )
+        yield from _at_least_one(iter(reader), reader.schema)
+    except pa.ArrowInvalid as error:
+        if ragged:
+            raise DataError(ragged[0]) from None
+        if "UTF8" in str(error):
+            raise DataError(f"{name}: is not UTF-8 text; convert it, for example with iconv -f latin1 -t utf8") from None
+        raise
+
+
+def _header_line(stream: io.BufferedReader) -> bytes:
+    """The first line, as far as it is buffered, without consuming it."""
+    head = stream.peek(BLOCK_BYTES).removeprefix(b"\xef\xbb\xbf")
+    return re.split(rb"\r?\n", head, maxsplit=1)[0]
+
+
+def _delimiter(header: bytes, source: str) -> str:
+    if re.search(r"\.tsv(\.\w+)?$", source):
+        return "\t"
+    unquoted = re.sub(rb'"[^"]*"', b"", header).decode("utf-8", "replace")
+    return max(_DELIMITERS, key=unquoted.count)
+
+
+def _names(header: bytes, parse: pyarrow.csv.ParseOptions) -> list[str]:
+    if not header.strip():
+        return []
+    one_line = pa.csv.read_csv(io.BytesIO(header + b"\n"), parse_options=parse)
+    return list(one_line.column_names)
+
+
+def _check_names(names: list[str], source: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{source}: column names are there twice: {', '.join(map(repr, twice))}")
+    if any(not name.strip() for name in names):
+        position = next(i for i, name in enumerate(names, 1) if not name.strip())
+        raise DataError(f"{source}: column {position} has no name; give the file a header line")

@@ -1,0 +1,68 @@
+"""A table as it was read, with the place of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A run of rows from one source; rows are counted from 1, the header not counted."""
+
+    source: str
+    first_row: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as the source has them (text, for CSV), and where each row comes from."""
+
+    cells: pa.Table
+    origins: tuple[Origin, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, in the source's order."""
+        return list(self.cells.column_names)
+
+    def __len__(self) -> int:
+        return int(self.cells.num_rows)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column's cells."""
+        return self.cells.column(name)
+
+    def locate(self, index: int) -> str:
+        """The place of a row, as ``file: row 7``."""
+        for origin in self.origins:
+            if index < origin.rows:
+                return f"{origin.source}: row {origin.first_row + index}"
+            index -= origin.rows
+        raise IndexError(index)
+
+    def source(self) -> str:
+        """The name of the source, or of the first of several."""
+        return self.origins[0].source if self.origins else "the table"
+
+    def take(self, rows: np.ndarray) -> Table:
+        """The rows at these indices. Their places are not kept."""
+        return Table(self.cells.take(pa.array(rows)), (Origin(self.source(), 1, len(rows)),))
+
+
+def concatenate(tables: Sequence[Table]) -> Table:
+    """Several tables of the same columns as one."""
+    return Table(
+        pa.concat_tables([table.cells for table in tables], promote_options="permissive"),
+        tuple(origin for table in tables for origin in table.origins),
+    )
+
+
+def from_dataframe(frame: object, name: str = "the table") -> Table:
+    """A pandas DataFrame as a table; its index is left out."""
+    cells = pa.Table.from_pandas(frame, preserve_index=False)
+    return Table(cells, (Origin(name, 1, cells.num_rows),))

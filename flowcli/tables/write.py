@@ -1,0 +1,144 @@
+"""Writing tables: CSV, TSV, Parquet or JSON lines; whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from flowcli.errors import FlowcliError, UsageError
+
+FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
+class TableWriter(Protocol):
+    """Takes a table in pieces."""
+
+    def write(self, cells: pa.Table) -> None:
+        """Append rows."""
+
+    def close(self) -> None:
+        """Write what is still to be written."""
+
+
+class DelimitedWriter:
+    """CSV or TSV; floats in the shortest form that reads back as the same number."""
+
+    def __init__(self, stream: IO[bytes], delimiter: str) -> None:
+        self.stream = stream
+        self.delimiter = delimiter
+        self.header_written = False
+
+    def write(self, cells: pa.Table) -> None:
+        if not self.header_written:
+            # The csv module's header: Arrow's has every name in quotes.
+            header = io.StringIO()
+            csv.writer(header, delimiter=self.delimiter, lineterminator="\n").writerow(cells.column_names)
+            self.stream.write(header.getvalue().encode())
+            self.header_written = True
+        body = io.BytesIO()
+        options = pa.csv.WriteOptions(include_header=False, delimiter=self.delimiter, quoting_style="needed")
+        pa.csv.write_csv(cells, body, options)
+        self.stream.write(body.getbuffer())
+
+    def close(self) -> None:
+        self.stream.flush()
+
+
+class JsonLinesWriter:
+    """One JSON object a row."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+
+    def write(self, cells: pa.Table) -> None:
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in cells.to_pylist())
+        self.stream.write("".join(lines).encode())
+
+    def close(self) -> None:
+        self.stream.flush()
+
+
+class ParquetWriter:
+    """A Parquet file."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.writer: pa.parquet.ParquetWriter | None = None
+
+    def write(self, cells: pa.Table) -> None:
+        if self.writer is None:
+            self.writer = pa.parquet.ParquetWriter(self.stream, cells.schema)
+        self.writer.write_table(cells)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+def output_format(path: str) -> str:
+    """The format by a file's ending.
+
+    Raises:
+        UsageError: the ending is none of the known ones.
+    """
+    try:
+        return FORMATS[Path(path).suffix.lower()]
+    except KeyError:
+        raise UsageError(f"{path}: the ending says the format; known are {', '.join(FORMATS)}") from None
+
+
+def table_writer(stream: IO[bytes], form: str) -> TableWriter:
+    """A writer of one of the formats of :data:`FORMATS`."""
+    if form == "parquet":
+        return ParquetWriter(stream)
+    if form == "jsonl":
+        return JsonLinesWriter(stream)
+    return DelimitedWriter(stream, "\t" if form == "tsv" else ",")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A stream that becomes the file when the block ends well, and leaves no trace when it does not.
+
+    Raises:
+        FlowcliError: the folder cannot be written to, or the disk is full.
+    """
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        _discard(temporary)
+        raise FlowcliError(f"{path}: cannot be written: {error.strerror or error}") from None
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
+def _discard(temporary: str | None) -> None:
+    if temporary is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

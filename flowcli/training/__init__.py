@@ -1,0 +1,1 @@
+"""Maximum likelihood: the loop, its schedule, and where it runs."""

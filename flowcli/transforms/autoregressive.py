@@ -1,0 +1,122 @@
+"""Autoregressive layers: each column transformed, given the columns before it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flowcli.transforms.affine import AffineTransformer
+from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
+from flowcli.transforms.networks import MaskedAutoregressiveNetwork
+from flowcli.transforms.permute import column_order
+from flowcli.transforms.splines import SPLINES
+from flowcli.transforms.transformer import Transformer
+
+
+class Autoregressive(Bijection):
+    """One triangular map, in either direction.
+
+    ``direction="density"`` (MAF, Papamakarios, Pavlakou & Murray 2017): ``z_k = tau^-1(x_k; theta(x_<k))``;
+    scoring is one pass of the network, sampling d passes. ``direction="sampling"`` (IAF, Kingma et al.
+    2016): ``x_k = tau(z_k; theta(z_<k))``; sampling is one pass, scoring d passes.
+    """
+
+    order: Tensor
+    restore: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        context_features: int,
+        transformer: Transformer,
+        *,
+        direction: str,
+        order: str | list[int],
+        hidden: list[int],
+        activation: str,
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.density = direction == "density"
+        self.register_buffer("order", column_order(order, features, "order"))
+        self.register_buffer("restore", torch.argsort(self.order))
+        self.network = MaskedAutoregressiveNetwork(
+            features, context_features, transformer.parameter_count, hidden, activation
+        )
+
+    def _one_pass(self, value: Tensor, context: Tensor | None, inverse: bool) -> ValueAndLogDet:
+        """The direction in which all conditioning values are known at once."""
+        ordered = value[..., self.order]
+        transform = self.transformer.inverse if inverse else self.transformer.forward
+        result, log_slope = transform(ordered, self.network(ordered, context))
+        return result[..., self.restore], sum_features(log_slope)
+
+    def _column_by_column(self, value: Tensor, context: Tensor | None, inverse: bool) -> ValueAndLogDet:
+        """The other direction: column ``k`` needs the results of the columns before it."""
+        ordered = value[..., self.order]
+        transform = self.transformer.inverse if inverse else self.transformer.forward
+        known = torch.zeros_like(ordered)
+        log_slopes = []
+        for k in range(ordered.shape[-1]):
+            parameters = self.network.parameters_of(k, known, context)
+            column, log_slope = transform(ordered[..., k], parameters)
+            # A new tensor each time: autograd still needs the old one.
+            known = torch.cat([known[..., :k], column.unsqueeze(-1), known[..., k + 1 :]], dim=-1)
+            log_slopes.append(log_slope)
+        return known[..., self.restore], sum_features(torch.stack(log_slopes, dim=-1))
+
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        apply = self._column_by_column if self.density else self._one_pass
+        return apply(z, context, inverse=False)
+
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        apply = self._one_pass if self.density else self._column_by_column
+        return apply(x, context, inverse=True)
+
+
+def affine_autoregressive(
+    features: int,
+    context_features: int,
+    *,
+    hidden: list[int],
+    activation: str,
+    direction: str,
+    order: str | list[int],
+    log_scale_bound: float,
+) -> Bijection:
+    """MAF or IAF."""
+    transformer = AffineTransformer(log_scale_bound)
+    return Autoregressive(
+        features,
+        context_features,
+        transformer,
+        direction=direction,
+        order=order,
+        hidden=hidden,
+        activation=activation,
+    )
+
+
+def spline_autoregressive(
+    features: int,
+    context_features: int,
+    *,
+    hidden: list[int],
+    activation: str,
+    direction: str,
+    order: str | list[int],
+    kind: str,
+    bins: int,
+    bound: float,
+) -> Bijection:
+    """An autoregressive layer with a monotone spline."""
+    transformer = SPLINES[kind](bins, bound)
+    return Autoregressive(
+        features,
+        context_features,
+        transformer,
+        direction=direction,
+        order=order,
+        hidden=hidden,
+        activation=activation,
+    )

@@ -1,0 +1,86 @@
+"""Coupling layers: one part of the columns is transformed, given the other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flowcli.transforms.affine import AffineTransformer
+from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
+from flowcli.transforms.networks import Conditioner
+from flowcli.transforms.splines import SPLINES
+from flowcli.transforms.transformer import Transformer
+
+
+def split_order(split: str, features: int) -> Tensor:
+    """Columns in the order kept first, transformed after; the first ``features // 2`` of them are kept."""
+    if split == "half":
+        return torch.arange(features)
+    if split == "alternate":
+        return torch.cat([torch.arange(1, features, 2), torch.arange(0, features, 2)])
+    return torch.randperm(features)
+
+
+class Coupling(Bijection):
+    """``x_kept = z_kept``, ``x_rest = tau(z_rest; theta(z_kept, context))`` (Dinh, Sohl-Dickstein & Bengio 2017)."""
+
+    order: Tensor
+    restore: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        context_features: int,
+        transformer: Transformer,
+        *,
+        split: str,
+        hidden: list[int],
+        activation: str,
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.kept = features // 2
+        self.transformed = features - self.kept
+        self.register_buffer("order", split_order(split, features))
+        self.register_buffer("restore", torch.argsort(self.order))
+        self.conditioner = Conditioner(
+            self.kept + context_features, self.transformed * transformer.parameter_count, hidden, activation
+        )
+
+    def _couple(self, value: Tensor, context: Tensor | None, inverse: bool) -> ValueAndLogDet:
+        kept, rest = value[..., self.order].split([self.kept, self.transformed], dim=-1)
+        inputs = kept if context is None else torch.cat([kept, context], dim=-1)
+        parameters = self.conditioner(inputs).unflatten(-1, (self.transformed, self.transformer.parameter_count))
+        transform = self.transformer.inverse if inverse else self.transformer.forward
+        rest, log_slope = transform(rest, parameters)
+        return torch.cat([kept, rest], dim=-1)[..., self.restore], sum_features(log_slope)
+
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        return self._couple(z, context, inverse=False)
+
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        return self._couple(x, context, inverse=True)
+
+
+def affine_coupling(
+    features: int, context_features: int, *, hidden: list[int], activation: str, split: str, log_scale_bound: float
+) -> Bijection:
+    """Real NVP's layer: one network gives shift and log-scale."""
+    transformer = AffineTransformer(log_scale_bound)
+    return Coupling(features, context_features, transformer, split=split, hidden=hidden, activation=activation)
+
+
+def spline_coupling(
+    features: int,
+    context_features: int,
+    *,
+    hidden: list[int],
+    activation: str,
+    split: str,
+    kind: str,
+    bins: int,
+    bound: float,
+) -> Bijection:
+    """A coupling layer with a monotone spline."""
+    transformer = SPLINES[kind](bins, bound)
+    return Coupling(features, context_features, transformer, split=split, hidden=hidden, activation=activation)

@@ -1,0 +1,58 @@
+"""Each column by its own transformer, with free parameters or parameters from the context."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flowcli.transforms.affine import AffineTransformer
+from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
+from flowcli.transforms.networks import Conditioner
+from flowcli.transforms.splines import SPLINES
+from flowcli.transforms.transformer import Transformer
+
+
+class Elementwise(Bijection):
+    """``x_k = tau(z_k; theta_k)``, or ``tau(z_k; theta_k(context))`` when there is a context."""
+
+    def __init__(
+        self, features: int, context_features: int, transformer: Transformer, hidden: list[int], activation: str
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.shape = (features, transformer.parameter_count)
+        self.free: nn.Parameter | None = None
+        self.conditioner: Conditioner | None = None
+        if context_features:
+            self.conditioner = Conditioner(context_features, self.shape[0] * self.shape[1], hidden, activation)
+        else:
+            self.free = nn.Parameter(torch.zeros(self.shape))
+
+    def _parameters_for(self, context: Tensor | None) -> Tensor:
+        """``(d, p)`` without context, ``(..., d, p)`` with it."""
+        if self.free is not None:
+            return self.free
+        assert self.conditioner is not None and context is not None
+        return self.conditioner(context).unflatten(-1, self.shape)
+
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        x, log_slope = self.transformer.forward(z, self._parameters_for(context))
+        return x, sum_features(log_slope)
+
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        z, log_slope = self.transformer.inverse(x, self._parameters_for(context))
+        return z, sum_features(log_slope)
+
+
+def affine(
+    features: int, context_features: int, *, hidden: list[int], activation: str, log_scale_bound: float
+) -> Bijection:
+    """Location and scale of each column."""
+    return Elementwise(features, context_features, AffineTransformer(log_scale_bound), hidden, activation)
+
+
+def spline(
+    features: int, context_features: int, *, kind: str, bins: int, bound: float, hidden: list[int], activation: str
+) -> Bijection:
+    """A monotone spline of each column."""
+    return Elementwise(features, context_features, SPLINES[kind](bins, bound), hidden, activation)

@@ -1,0 +1,48 @@
+"""Reordering of the columns."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from flowcli.errors import ConfigError
+from flowcli.transforms.bijection import Bijection, ValueAndLogDet
+
+
+def column_order(order: str | list[int], features: int, key: str) -> Tensor:
+    """The order of the columns as indices ``(d,)``: ``natural``, ``reverse``, ``random`` or a given list from 1.
+
+    Raises:
+        ConfigError: a given order is not a permutation of ``1..d``; the message names ``key``.
+    """
+    if order == "natural":
+        return torch.arange(features)
+    if order == "reverse":
+        return torch.arange(features - 1, -1, -1)
+    if order == "random":
+        return torch.randperm(features)
+    if sorted(order) != list(range(1, features + 1)):
+        raise ConfigError(
+            [f"{key}: {order} is not an order of the {features} columns; it must hold each of 1..{features} once"]
+        )
+    return torch.tensor([cast(int, position) - 1 for position in order])
+
+
+class Permute(Bijection):
+    """``x_i = z_order[i]``. The order is a buffer, so that it is saved with the weights."""
+
+    order: Tensor
+    restore: Tensor
+
+    def __init__(self, features: int, context_features: int, *, order: str | list[int]) -> None:
+        super().__init__()
+        self.register_buffer("order", column_order(order, features, "permute.order"))
+        self.register_buffer("restore", torch.argsort(self.order))
+
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        return z[..., self.order], z.new_zeros(z.shape[:-1])
+
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        return x[..., self.restore], x.new_zeros(x.shape[:-1])

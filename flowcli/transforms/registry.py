@@ -1,0 +1,59 @@
+"""Looking transforms up by name, and building them. Torch is imported by the builders alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, cast
+
+from flowcli.errors import ConfigError, FlowcliError
+from flowcli.transforms.catalogue import ENTRIES, Entry
+
+if TYPE_CHECKING:
+    from flowcli.transforms.bijection import Bijection
+
+ENTRY_POINT_GROUP = "flowcli.transforms"
+
+
+@cache
+def entries() -> Mapping[str, Entry]:
+    """All entries by name, in alphabetical order: flowcli's own, then those of installed packages.
+
+    A package adds entries by pointing names of the entry-point group ``flowcli.transforms`` at
+    :class:`Entry` objects, in a module that does not import torch.
+
+    Raises:
+        FlowcliError: an entry point does not hold an entry, or takes a name that is in use.
+    """
+    found = {entry.name: entry for entry in ENTRIES}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        entry = point.load()
+        if not isinstance(entry, Entry):
+            raise FlowcliError(f"entry point {point.value} of {ENTRY_POINT_GROUP} is not a transform's Entry")
+        if entry.name in found:
+            raise FlowcliError(f"entry point {point.value} of {ENTRY_POINT_GROUP}: '{entry.name}' is taken")
+        found[entry.name] = entry
+    return dict(sorted(found.items()))
+
+
+def build(name: str, features: int, context_features: int, parameters: Mapping[str, Any]) -> Bijection:
+    """Build one transform for ``features`` columns.
+
+    ``context_features`` is passed on as 0 to a transform that takes no context.
+
+    Raises:
+        ConfigError: the transform needs more columns than there are.
+    """
+    entry = entries()[name]
+    if features < entry.min_features:
+        raise ConfigError(
+            [
+                f"{name} needs at least {entry.min_features} numeric columns and there is {features}; "
+                "use 'spline' or 'spline_autoregressive'"
+            ]
+        )
+    module, _, builder = entry.builder.partition(":")
+    construct = getattr(import_module(module), builder)
+    return cast("Bijection", construct(features, context_features if entry.takes_context else 0, **parameters))
