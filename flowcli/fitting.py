@@ -31,7 +31,7 @@ from flowcli.tables.split import split_rows
 from flowcli.tables.table import Table
 from flowcli.training.devices import resolve_device
 from flowcli.training.rows import Rows
-from flowcli.training.trainer import Epoch, TrainingResult, default_batch_size, train
+from flowcli.training.trainer import Epoch, TrainingResult, resolve, train
 
 
 class FitObserver:
@@ -76,7 +76,8 @@ class Fitted:
                 ],
             ),
             TEST_SCORES: _csv(
-                ["row", "log_prob"], [[int(r), float(v)] for r, v in zip(self.test_rows, self.test_log_prob, strict=True)]
+                ["row", "log_prob"],
+                [[int(r), float(v)] for r, v in zip(self.test_rows, self.test_log_prob, strict=True)],
             ),
             MODEL: self.model.to_bytes(),
         }
@@ -113,8 +114,7 @@ def fit_table(
     encoded = [_encode(encoder, part) for part in (parts.training, parts.validation, parts.test)]
     training, validation, test = (Rows.of(part, torch.device("cpu"), torch.float64) for part in encoded)
     flow = config.flow or default_flow(len(training), len(encoder.numbers))
-    batch_size = config.train.batch_size or default_batch_size(len(training))
-    config = config.model_copy(update={"flow": flow, "train": config.train.model_copy(update={"batch_size": batch_size})})
+    config = config.model_copy(update={"flow": flow, "train": resolve(config.train, len(training))})
     cardinalities = [len(column.categories) for column in encoder.labels]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

@@ -133,9 +133,7 @@ class Model:
         numbers = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
         return self.encoder.decode(numbers, encoded.labels, table.cells, rounded=False)
 
-    def sample(
-        self, n: int, given: Table | pd.DataFrame | None = None, seed: int | None = None
-    ) -> pd.DataFrame:
+    def sample(self, n: int, given: Table | pd.DataFrame | None = None, seed: int | None = None) -> pd.DataFrame:
         """Draw ``n`` rows, or ``n`` for each row of ``given``; see :meth:`sample_chunks`."""
         frame: pd.DataFrame = pa.concat_tables(self.sample_chunks(n, given, seed)).to_pandas()
         return frame

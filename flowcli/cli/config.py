@@ -10,9 +10,7 @@ from flowcli.cli.command import command
 from flowcli.cli.options import Settings, _complete_config
 from flowcli.cli.output import messages, write_json, write_text
 
-app = typer.Typer(
-    help="The presets; check or resolve a config; its JSON Schema.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="List, check, resolve configs; their schema.", no_args_is_help=True, rich_markup_mode=None)
 
 Named = Annotated[
     str | None,

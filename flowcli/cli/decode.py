@@ -7,7 +7,9 @@ from flowcli.cli.output import write_tables
 
 
 def decode(data: Data = None, model: ModelPath = None, output: Output = "-", device: Device = "auto") -> None:
-    """Write the rows whose latents are given, as encode writes them: z1..zd, labels and context.
+    """Write the rows of given latents.
+
+    The input is as encode writes it: z1..zd, then label and context columns.
 
     Example: flowcli decode latents.csv -m runs/iris -o rows.csv
     """

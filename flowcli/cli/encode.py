@@ -7,9 +7,10 @@ from flowcli.cli.output import write_tables
 
 
 def encode(data: Data = None, model: ModelPath = None, output: Output = "-", device: Device = "auto") -> None:
-    """Write each row's latent z1..zd, then its label and context columns as they are.
+    """Write each row's latents.
 
-    If the model is right, the latents are independent standard normals.
+    The columns are z1..zd, then the label and context columns as they are. If the
+    model is right, the latents are independent standard normals.
 
     Example: flowcli encode test.csv -m runs/iris -o latents.csv
     """

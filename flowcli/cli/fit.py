@@ -23,7 +23,11 @@ def fit(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="The run folder; by default runs/NAME-DATE-TIME.", show_default=False
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="The run folder; by default runs/NAME-DATE-TIME.",
+            show_default=False,
         ),
     ] = None,
     context: Annotated[
@@ -34,7 +38,9 @@ def fit(
     validation: Annotated[
         str | None, typer.Option(metavar="FILE", help="Rows that decide when to stop.", show_default=False)
     ] = None,
-    test: Annotated[str | None, typer.Option(metavar="FILE", help="Rows for the final score.", show_default=False)] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Rows for the final score.", show_default=False)
+    ] = None,
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop training after this: 90s, 10m, 1.5h.", show_default=False)
     ] = None,
@@ -43,7 +49,9 @@ def fit(
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a density on a table and write a run folder; its path is the only line on stdout.
+    """Train a density on a table; write a run folder.
+
+    The folder's path is the only line on stdout.
 
     Without a config the flow is chosen for the table: a maximum-likelihood linear map, then an
     autoregressive spline flow sized by the number of rows.

@@ -15,7 +15,9 @@ def init(
         typer.Argument(metavar="[DATA]", help="The table to write a config for.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a commented config to start from: every key with its default, the flow sized for the table.
+    """Write a commented config to start from.
+
+    It has every key with its default, and the flow sized for the table.
 
     Example: flowcli init data.csv > flow.yaml
     """

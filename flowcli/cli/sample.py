@@ -21,7 +21,10 @@ def sample(
     given: Annotated[
         list[str] | None,
         typer.Option(
-            "--given", metavar="COLUMN=VALUE", help="The value of a context column; may be repeated.", show_default=False
+            "--given",
+            metavar="COLUMN=VALUE",
+            help="The value of a context column; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     given_file: Annotated[
@@ -34,7 +37,9 @@ def sample(
     output: Output = "-",
     device: Device = "auto",
 ) -> None:
-    """Draw rows from the model, in the data's own columns, order, labels and units.
+    """Draw rows from the model.
+
+    They come in the data's own columns, order, labels and units.
 
     Example: flowcli sample --n 1000 -m runs/iris > synthetic.csv
     """
@@ -57,9 +62,8 @@ def sample(
         raise UsageError(f"--given {unknown[0]}: not a context column; {has}")
     missing = [name for name in context if name not in {name for name, _, _ in pairs}]
     if missing and given_file is None:
-        raise UsageError(
-            f"the model is conditional: add {' '.join(f'--given {name}=VALUE' for name in missing)}, or --given-file FILE"
-        )
+        options = " ".join(f"--given {name}=VALUE" for name in missing)
+        raise UsageError(f"the model is conditional: add {options}, or --given-file FILE")
 
     from flowcli.model import Model
 

@@ -33,7 +33,9 @@ def score(
     ] = OnBadRow.error,
     device: Device = "auto",
 ) -> None:
-    """Write each row's log-likelihood: the column log_prob, in nats, one line for each row, in order.
+    """Write each row's log-likelihood.
+
+    The output has the column log_prob, in nats, one row for each input row, in order.
 
     Example: flowcli score test.csv -m runs/iris | sort -g | head
     """

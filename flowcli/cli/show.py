@@ -24,7 +24,9 @@ def show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a model is: columns, architecture, data, scores, versions.
+    """Say what a model is.
+
+    Its columns, architecture, data, scores and versions.
 
     Example: flowcli show runs/iris
     """

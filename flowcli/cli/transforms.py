@@ -25,7 +25,7 @@ def transforms(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the transforms that a config can name, or explain one.
+    """List the transforms of a config, or explain one.
 
     Example: flowcli transforms spline_coupling
     """
@@ -111,7 +111,11 @@ def _type(parameter: Parameter) -> str:
 
 
 def _choices(kind: Any) -> list[Any]:
-    return [inner for choice in get_args(kind) for inner in (get_args(choice) if not _is_list(choice) else (choice,)) or (choice,)]
+    return [
+        inner
+        for choice in get_args(kind)
+        for inner in (get_args(choice) if not _is_list(choice) else (choice,)) or (choice,)
+    ]
 
 
 def _is_list(kind: Any) -> bool:

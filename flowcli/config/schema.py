@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_serializer, model_validator
 
@@ -73,17 +73,18 @@ class Chain(Section):
     """Transforms one after the other, from base to data, ``repeat`` times."""
 
     repeat: int = REPEAT
-    transforms: list[Transform] = TRANSFORMS  # type: ignore[valid-type]
+    transforms: list[Transform] = TRANSFORMS
 
 
-Transform: type[TransformBase] = create_model(
-    "Transform",
-    __base__=TransformBase,
-    **{
+if TYPE_CHECKING:
+    Transform = TransformBase
+else:
+    Transform = create_model(
+        "Transform",
+        __base__=TransformBase,
         **{name: (parameters_model(entry) | None, None) for name, entry in entries().items()},
-        "chain": (Chain | None, Field(default=None, description="a chain within the chain, with its own repeat")),
-    },
-)  # type: ignore[call-overload]
+        chain=(Chain | None, Field(default=None, description="a chain within the chain, with its own repeat")),
+    )
 Chain.model_rebuild()
 
 
@@ -92,15 +93,17 @@ class FlowConfig(Section):
 
     base: Literal["normal"] = Field(default="normal", description="distribution of the latent z")
     repeat: int = REPEAT
-    transforms: list[Transform] = TRANSFORMS  # type: ignore[valid-type]
+    transforms: list[Transform] = TRANSFORMS
 
 
 class TrainConfig(Section):
     """Maximum likelihood by stochastic gradient descent."""
 
-    optimizer: Literal["adam", "adamw"] = Field(default="adam", description="adamw decouples weight_decay")
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="its peak, after the warm-up")
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="strength of the pull of weights to zero")
+    optimizer: Literal["adam", "adamw"] = Field(default="adamw", description="adamw decouples weight_decay")
+    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="its peak, after the warm-up")
+    weight_decay: float | None = Field(
+        default=None, ge=0, le=10, description="pull of the networks to the identity; null: chosen by the rows"
+    )
     batch_size: int | None = Field(default=None, ge=1, description="rows in a step; null: chosen by the rows")
     epochs: int = Field(default=400, ge=0, description="passes over the training rows at most; 0 trains nothing")
     warmup: int = Field(default=50, ge=0, description="steps in which the learning rate rises to its peak")
@@ -109,7 +112,7 @@ class TrainConfig(Section):
     )
     clip_norm: float = Field(default=5.0, gt=0, description="the gradient's norm is cut to this")
     patience: int = Field(
-        default=30, ge=1, description="stop after this many epochs without a better validation likelihood"
+        default=50, ge=1, description="stop after this many epochs without a better validation likelihood"
     )
     max_time: float | None = Field(default=None, gt=0, description="seconds that training may take; null: no limit")
 
@@ -126,9 +129,7 @@ class DataConfig(Section):
         default_factory=list, description="columns that are given, not modelled: p(others | context)"
     )
     drop: list[str] = Field(default_factory=list, description="columns that are left out")
-    validation: float | str = Field(
-        default=0.1, description="share of the rows, or a file, that decides when to stop"
-    )
+    validation: float | str = Field(default=0.1, description="share of the rows, or a file, that decides when to stop")
     test: float | str = Field(default=0.1, description="share of the rows, or a file, for the final score")
 
     @field_validator("validation", "test")

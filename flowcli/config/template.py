@@ -37,7 +37,7 @@ def _section(name: str, section: Section) -> list[str]:
 
 
 def _inline(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).splitlines()[0]
 
 
 def _block(flow: dict[str, Any]) -> list[str]:

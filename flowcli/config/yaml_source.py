@@ -86,13 +86,13 @@ def _check_events(text: str, name: str) -> None:
     """Refuse aliases (a few lines of them can stand for gigabytes) and deep nesting before composing."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        place = f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}" if event.start_mark else name
         if isinstance(event, yaml.AliasEvent):
-            mark = event.start_mark
-            raise ConfigError([f"{name}:{mark.line + 1}:{mark.column + 1}: aliases (*) are not read in a config"])
+            raise ConfigError([f"{place}: aliases (*) are not read in a config"])
         depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
         depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
         if depth > DEEPEST_NESTING:
-            raise ConfigError([f"{name}:{event.start_mark.line + 1}: nested deeper than {DEEPEST_NESTING}"])
+            raise ConfigError([f"{place}: nested deeper than {DEEPEST_NESTING}"])
 
 
 def _construct(node: yaml.Node, path: Path, source: Source) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -109,7 +109,9 @@ def _infer(name: str, table: Table, context: bool) -> Column:
         some = int(numbers.invalid.sum())
         if some < len(cells) / 2 and not looks_like_codes(cells):
             first = int(np.flatnonzero(numbers.invalid)[0])
-            raise DataError(f"{name!r} ({some:,} cells are not numbers, the first is {cells[first].as_py()!r} in row {first + 1})")
+            raise DataError(
+                f"{name!r} ({some:,} cells are not numbers, the first is {cells[first].as_py()!r} in row {first + 1})"
+            )
         example = cells[0].as_py()
         raise DataError(f"{name!r} (text with {distinct:,} different values in {len(cells):,} rows, like {example!r})")
     categories = tuple(sorted(text.unique().to_pylist())) if text is not None else ()
@@ -137,9 +139,14 @@ def fit_columns(columns: Sequence[Column], training: Table) -> list[Column]:
     for column in columns:
         if column.kind == "number":
             values = as_numbers(training.column(column.name)).values
+            update: dict[str, Any]
             mean, scale = float(values.mean()), float(values.std())
             if scale == 0:
-                update = {"kind": "constant", "value": _as_written(values[0]), "reason": "one value in the training rows"}
+                update = {
+                    "kind": "constant",
+                    "value": _as_written(values[0]),
+                    "reason": "one value in the training rows",
+                }
             else:
                 update = {"mean": mean, "scale": scale}
             column = column.model_copy(update=update)

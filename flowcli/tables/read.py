@@ -162,7 +162,9 @@ def _csv_cells(stream: io.BufferedReader, source: str) -> Iterator[pa.Table]:
         if ragged:
             raise DataError(ragged[0]) from None
         if "UTF8" in str(error):
-            raise DataError(f"{name}: is not UTF-8 text; convert it, for example with iconv -f latin1 -t utf8") from None
+            raise DataError(
+                f"{name}: is not UTF-8 text; convert it, for example with iconv -f latin1 -t utf8"
+            ) from None
         raise
 
 

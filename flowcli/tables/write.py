@@ -122,8 +122,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
     except OSError as error:
         _discard(temporary)
         raise FlowcliError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -135,7 +135,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 def _discard(temporary: str | None) -> None:
     if temporary is not None:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            Path(temporary).unlink()
 
 
 def _umask() -> int:

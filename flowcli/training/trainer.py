@@ -16,6 +16,7 @@ from flowcli.errors import FlowcliError
 from flowcli.flows.density import TableDensity
 from flowcli.training.rows import Rows
 from flowcli.training.schedule import learning_rate_factor
+from flowcli.transforms.bijection import Bijection
 
 VALIDATION_CHUNK = 8192
 
@@ -71,10 +72,11 @@ def train(
     best_weights = copy.deepcopy(density.state_dict())
     if len(validation):
         result.best_validation_log_likelihood = mean_log_likelihood(density, validation)
-    steps_per_epoch = math.ceil(len(training) / (config.batch_size or default_batch_size(len(training))))
+    config = resolve(config, len(training))
+    steps_per_epoch = math.ceil(len(training) / (config.batch_size or 1))
     epochs = config.epochs if parameters else 0
     if epochs:
-        optimizer = _optimizer(parameters, config)
+        optimizer = _optimizer(density, config)
         shuffler = torch.Generator(training.numbers.device).manual_seed(seed)
     for number in range(1, epochs + 1):
         epoch_started = time.monotonic()
@@ -132,15 +134,32 @@ def train(
     return result
 
 
-def default_batch_size(rows: int) -> int:
-    """About twenty steps an epoch, between 16 and 512 rows each."""
-    return min(512, max(16, 2 ** round(math.log2(max(rows, 1) / 20))))
+def resolve(config: TrainConfig, rows: int) -> TrainConfig:
+    """The config with what is left to the number of training rows filled in.
+
+    Batches make about twenty steps an epoch, of 16 to 512 rows. Weight decay shrinks the flow towards
+    its start, the more the fewer the rows.
+    """
+    batch_size = min(512, max(16, 2 ** round(math.log2(rows / 20))))
+    chosen = {"batch_size": batch_size, "weight_decay": min(1.0, round(100 / rows, 6))}
+    return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
-def _optimizer(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimizer:
+    parameters = list(density.parameters())
+    kept = {
+        parameter
+        for module in density.modules()
+        if isinstance(module, Bijection) and not module.decays_to_zero
+        for parameter in module.parameters()
+    }
+    groups = [
+        {"params": [p for p in parameters if p not in kept], "weight_decay": config.weight_decay or 0.0},
+        {"params": [p for p in parameters if p in kept], "weight_decay": 0.0},
+    ]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
+    return kind(groups, lr=config.learning_rate, fused=fused)
 
 
 def _step(

@@ -13,7 +13,7 @@ from torch.distributions import constraints
 ValueAndLogDet = tuple[Tensor, Tensor]
 
 
-class Bijection(TransformModule):  # type: ignore[misc]
+class Bijection(TransformModule):
     """An invertible map between two copies of R^d, from the base's side ``z`` to the data's side ``x``.
 
     Subclasses write :meth:`forward_and_log_det` and :meth:`inverse_and_log_det`; from these two follow
@@ -28,9 +28,11 @@ class Bijection(TransformModule):  # type: ignore[misc]
     domain = constraints.real_vector
     codomain = constraints.real_vector
     bijective = True
+    # Whether zero parameters are a sensible place to be pulled to by weight decay (the identity, say).
+    decays_to_zero = True
 
     def __init__(self) -> None:
-        super().__init__(cache_size=0)
+        super().__init__(cache_size=0)  # type: ignore[no-untyped-call]
 
     def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
         """Return ``x`` and ``log|det dx/dz|`` at ``z``."""
@@ -52,8 +54,9 @@ class Bijection(TransformModule):  # type: ignore[misc]
     def _inverse(self, x: Tensor) -> Tensor:
         return self.inverse_and_log_det(x)[0]
 
-    def log_abs_det_jacobian(self, z: Tensor, x: Tensor) -> Tensor:
-        return self.forward_and_log_det(z)[1]
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Pyro's name for the log-determinant at an input ``x`` whose image is ``y``."""
+        return self.forward_and_log_det(x)[1]
 
 
 class Chain(Bijection):

@@ -58,9 +58,7 @@ class Entry:
 
 
 HIDDEN = Parameter("hidden", list[int], [64, 64], "widths of the network's hidden layers", minimum=1, maximum=8192)
-ACTIVATION = Parameter(
-    "activation", Literal["relu", "tanh", "silu", "elu"], "relu", "what follows each hidden layer"
-)
+ACTIVATION = Parameter("activation", Literal["relu", "tanh", "silu", "elu"], "relu", "what follows each hidden layer")
 LOG_SCALE_BOUND = Parameter(
     "log_scale_bound", float, 3.0, "the log of the scale stays within plus and minus this, smoothly", 0.1, 20.0
 )
@@ -137,9 +135,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula="x_i = z_order(i); log|det| = 0",
         reference="Dinh, Sohl-Dickstein & Bengio 2017, section 3.5",
         builder="flowcli.transforms.permute:Permute",
-        parameters=(
-            Parameter("order", ORDER.type, "reverse", ORDER.doc, minimum=1),
-        ),
+        parameters=(Parameter("order", ORDER.type, "reverse", ORDER.doc, minimum=1),),
         min_features=2,
         volume_preserving=True,
         starts_at_identity=False,

@@ -48,7 +48,7 @@ class Coupling(Bijection):
         )
 
     def _couple(self, value: Tensor, context: Tensor | None, inverse: bool) -> ValueAndLogDet:
-        kept, rest = value[..., self.order].split([self.kept, self.transformed], dim=-1)
+        kept, rest = torch.split(value[..., self.order], [self.kept, self.transformed], dim=-1)
         inputs = kept if context is None else torch.cat([kept, context], dim=-1)
         parameters = self.conditioner(inputs).unflatten(-1, (self.transformed, self.transformer.parameter_count))
         transform = self.transformer.inverse if inverse else self.transformer.forward

@@ -32,8 +32,9 @@ class Elementwise(Bijection):
         """``(d, p)`` without context, ``(..., d, p)`` with it."""
         if self.free is not None:
             return self.free
-        assert self.conditioner is not None and context is not None
-        return self.conditioner(context).unflatten(-1, self.shape)
+        if self.conditioner is None or context is None:
+            raise ValueError("this transform was built for a context, and none was given")
+        return torch.unflatten(self.conditioner(context), -1, self.shape)
 
     def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
         x, log_slope = self.transformer.forward(z, self._parameters_for(context))

@@ -48,8 +48,8 @@ class MaskedLinear(nn.Linear):
         super().__init__(mask.shape[1], mask.shape[0])
         self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return functional.linear(input, self.weight * self.mask, self.bias)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return functional.linear(inputs, self.weight * self.mask, self.bias)
 
 
 class MaskedAutoregressiveNetwork(nn.Module):

@@ -24,7 +24,7 @@ class PyroBijection(Bijection):
 
     def _bound(self, context: Tensor | None) -> Any:
         if isinstance(self.transform, ConditionalTransformModule):
-            return self.transform.condition(context)
+            return self.transform.condition(context)  # type: ignore[no-untyped-call]
         return self.transform
 
     def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
@@ -45,4 +45,4 @@ def householder(features: int, context_features: int, *, reflections: int) -> Bi
     """
     from pyro.distributions.transforms import Householder
 
-    return PyroBijection(Householder(features, count_transforms=reflections))
+    return PyroBijection(Householder(features, count_transforms=reflections))  # type: ignore[no-untyped-call]

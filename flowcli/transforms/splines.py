@@ -94,11 +94,7 @@ class RationalQuadraticSpline(SplineTransformer):
         width, height, left, right = bin_parameters
         chord = height / width
         between = fraction * (1 - fraction)
-        rise = (
-            height
-            * (chord * fraction * fraction + left * between)
-            / (chord + (left + right - 2 * chord) * between)
-        )
+        rise = height * (chord * fraction * fraction + left * between) / (chord + (left + right - 2 * chord) * between)
         return rise, self._log_slope(fraction, chord, left, right)
 
     def _inverse_in_bin(self, rise: Tensor, *bin_parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,8 @@ class TriangularAffine(Bijection):
     of the rows on the context, and the Cholesky factor of the residuals' covariance.
     """
 
+    decays_to_zero = False
+
     def __init__(self, features: int, context_features: int) -> None:
         super().__init__()
         self.location = nn.Parameter(torch.zeros(features))
