@@ -26,6 +26,12 @@ class ConfigError(UsageError):
         self.problems = problems
 
 
+class Interrupted(FlowcliError):
+    """The user, or the machine's keeper, asked to stop (exit status 130)."""
+
+    exit_code = 130
+
+
 class DataError(FlowcliError):
     """The table cannot be read, or does not fit what was asked (exit status 1)."""
 

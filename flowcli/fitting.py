@@ -8,6 +8,7 @@ import platform
 import time
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 
 from flowcli.config.load import dump_config
 from flowcli.config.schema import Config
-from flowcli.errors import DataError
+from flowcli.errors import DataError, Interrupted
 from flowcli.evaluation.baselines import gaussian_log_prob
 from flowcli.evaluation.likelihood import summarize
 from flowcli.flows.build import build_density
@@ -29,9 +30,10 @@ from flowcli.tables.columns import Column, fit_columns, infer_columns
 from flowcli.tables.read import read_table
 from flowcli.tables.split import split_rows
 from flowcli.tables.table import Table
+from flowcli.training.checkpoint import restore_checkpoint
 from flowcli.training.devices import resolve_device
 from flowcli.training.rows import Rows
-from flowcli.training.trainer import Epoch, TrainingResult, resolve, train
+from flowcli.training.trainer import Epoch, Progress, Training, resolve
 
 
 class FitObserver:
@@ -40,13 +42,16 @@ class FitObserver:
     def columns(self, columns: list[Column], training: int, validation: int, test: int) -> None:
         """The columns are known, and how many rows go where."""
 
-    def architecture(self, config: Config, parameters: int, device: str) -> None:
-        """The model is built; training begins."""
+    def starts(self, training: Training, config: Config, device: str) -> None:
+        """The model is built; training begins, or goes on."""
+
+    def checkpoint(self, training: Training, config: Config) -> None:
+        """A good moment to save where training stands."""
 
     def epoch(self, epoch: Epoch) -> None:
         """An epoch is over; likelihoods are in the data's own units."""
 
-    def trained(self, result: TrainingResult) -> None:
+    def trained(self, progress: Progress) -> None:
         """Training is over."""
 
 
@@ -55,7 +60,7 @@ class Fitted:
     """A trained model, how its training went, and the scores of the test rows."""
 
     model: Model
-    training: TrainingResult
+    training: Progress
     test_rows: npt.NDArray[np.int64]
     test_log_prob: npt.NDArray[np.float64]
 
@@ -89,6 +94,7 @@ def fit_table(
     *,
     device: str = "auto",
     data: dict[str, Any] | None = None,
+    checkpoint: Path | None = None,
     observer: FitObserver | None = None,
 ) -> Fitted:
     """Train a model of a table and score its test rows.
@@ -96,10 +102,13 @@ def fit_table(
     Args:
         table: all rows; the config says which are kept for validation and for the test.
         data: what is known of the data's files, to be kept with the model.
+        checkpoint: a checkpoint of the same table and config to go on from.
 
     Raises:
         DataError: the table cannot be modelled.
         ConfigError: the config does not fit the table.
+        ModelError: the checkpoint is damaged.
+        Interrupted: ``training.stop()`` was called; the observer was given a checkpoint before.
     """
     observer = observer or FitObserver()
     place = resolve_device(device)
@@ -122,17 +131,16 @@ def fit_table(
     on_device = [Rows.of(part, place, torch.float32) for part in encoded[:2]]
     density.to(place)
     density.initialize(on_device[0].numbers, on_device[0].labels, on_device[0].context)
-    parameters = sum(parameter.numel() for parameter in density.parameters())
-    observer.architecture(config, parameters, str(place))
-
-    result = train(
-        density,
-        on_device[0],
-        on_device[1],
-        config.train,
-        config.seed,
+    run = Training(density, on_device[0], on_device[1], config.train, config.seed)
+    if checkpoint is not None:
+        restore_checkpoint(checkpoint, run)
+    observer.starts(run, config, str(place))
+    result = run.run(
         lambda epoch: observer.epoch(_in_data_units(epoch, encoder.log_det)),
+        lambda training: observer.checkpoint(training, config),
     )
+    if result.stopped_by == "interrupt":
+        raise Interrupted(f"interrupted in epoch {result.epoch + 1}")
     result.epochs = [_in_data_units(epoch, encoder.log_det) for epoch in result.epochs]
     observer.trained(result)
     header = ModelHeader(
@@ -152,7 +160,7 @@ def fit_table(
         if len(validation)
         else None,
         "baselines": {"gaussian": summarize(gaussian, encoder.modelled)} if len(test) else {},
-        "parameters": parameters,
+        "parameters": sum(parameter.numel() for parameter in density.parameters()),
         "epochs": len(result.epochs),
         "best_epoch": result.best_epoch,
         "seconds": round(result.seconds, 3),

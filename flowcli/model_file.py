@@ -41,7 +41,7 @@ def read_header(path: Path) -> ModelHeader:
     Raises:
         ModelError: the file is not a model of flowcli, is cut short, or is of an unknown format version.
     """
-    metadata = _read_metadata(path)
+    metadata = read_metadata(path)
     version = metadata.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(
@@ -55,8 +55,12 @@ def read_header(path: Path) -> ModelHeader:
         raise ModelError(f"{path}: damaged header: {place}: {first['msg']}") from None
 
 
-def _read_metadata(path: Path) -> dict[str, Any]:
-    """The ``__metadata__`` of a safetensors file: 8 bytes of length, then JSON."""
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The ``__metadata__`` of a safetensors file: 8 bytes of length, then JSON.
+
+    Raises:
+        ModelError: the file is not safetensors, is cut short, or has no metadata.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

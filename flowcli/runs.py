@@ -16,10 +16,11 @@ from flowcli.tables.write import written_whole
 RUNS = Path("runs")
 MODEL = "model.safetensors"
 CONFIG = "config.yaml"
+CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 TEST_SCORES = "test_scores.csv"
-FILES = (MODEL, CONFIG, METRICS, HISTORY, TEST_SCORES)
+FILES = (MODEL, CHECKPOINT, CONFIG, METRICS, HISTORY, TEST_SCORES)
 
 
 def default_run_folder(first_source: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from flowcli.cli.options import ConfigName, Data, Device, Json, Seed, Settings, names, sources
 from flowcli.cli.output import messages, write_json, write_text
-from flowcli.errors import UsageError
+from flowcli.errors import DataError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from flowcli.config.schema import Config
@@ -47,6 +48,14 @@ def fit(
     seed: Seed = None,
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with an interrupted run: its config, and its data files unless DATA names them anew.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a density on a table; write a run folder.
@@ -58,29 +67,23 @@ def fit(
 
     Example: flowcli fit houses.csv -c maf --context rooms,region -o runs/houses
     """
-    files = sources(data)
-    for name in (validation, test):
-        if name is not None and not Path(name).exists():
-            raise UsageError(f"{name}: no such file")
-    from flowcli.config.load import load_config
-
-    asked: dict[str, Any] = {"seed": seed, "train.max_time": max_time}
-    asked |= {"data.context": names(context) or None, "data.drop": names(drop) or None}
-    asked |= {"data.validation": validation, "data.test": test}
-    import json
-
-    overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items() if value is not None]
-    resolved = load_config(config, [*(settings or []), *overrides])
-
-    from flowcli.runs import claim_run_folder, default_run_folder, release_run_folder
-
-    folder = Path(output) if output else default_run_folder(files[0])
-    claim_run_folder(folder, force)
-    try:
-        fitted = _fit(files, resolved, device, folder)
-    except BaseException:
-        release_run_folder(folder)
-        raise
+    asked: dict[str, Any] = {
+        "seed": seed,
+        "train.max_time": max_time,
+        "data.context": names(context) or None,
+        "data.drop": names(drop) or None,
+        "data.validation": validation,
+        "data.test": test,
+    }
+    asked = {key: value for key, value in asked.items() if value is not None}
+    if resume is not None:
+        if config or settings or output or force or asked:
+            raise UsageError(
+                "--resume goes on with the run's own config and folder; give only DATA and --device with it"
+            )
+        fitted, folder = _resume(Path(resume), data, device)
+    else:
+        fitted, folder = _start(sources(data), config, settings or [], asked, device, output, force)
     _tell(fitted, folder)
     if as_json:
         write_json(fitted.metrics)
@@ -88,18 +91,80 @@ def fit(
         write_text(str(folder))
 
 
-def _fit(files: list[str], config: Config, device: str, folder: Path) -> Fitted:
+def _start(
+    files: list[str],
+    config: str | None,
+    settings: list[str],
+    asked: dict[str, Any],
+    device: str,
+    output: str | None,
+    force: bool,
+) -> tuple[Fitted, Path]:
+    """Fit into a new run folder, which is removed again when nothing came of it."""
+    for key in ("data.validation", "data.test"):
+        if key in asked and not Path(asked[key]).exists():
+            raise UsageError(f"{asked[key]}: no such file")
+    from flowcli.config.load import load_config
+
+    overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items()]
+    resolved = load_config(config, [*settings, *overrides])
+
+    from flowcli.runs import claim_run_folder, default_run_folder, release_run_folder
+
+    folder = Path(output) if output else default_run_folder(files[0])
+    claim_run_folder(folder, force)
+    try:
+        return _fit(files, resolved, device, folder), folder
+    except BaseException:
+        release_run_folder(folder)
+        raise
+
+
+def _resume(folder: Path, data: list[str] | None, device: str) -> tuple[Fitted, Path]:
+    """Go on from a run's checkpoint."""
+    from flowcli.runs import CHECKPOINT, is_complete
+
+    checkpoint = folder / CHECKPOINT
+    if is_complete(folder):
+        raise UsageError(f"{folder}: is finished; there is nothing to resume")
+    if not checkpoint.is_file():
+        raise UsageError(f"{folder}: holds no checkpoint to resume from")
+    from flowcli.training.checkpoint import read_checkpoint_header
+
+    header = read_checkpoint_header(checkpoint)
+    files = data or header.data["files"]
+    if "-" in files:
+        raise UsageError(f"{folder}: its data came from stdin; save the same table to a file and name it")
+    sources(files)
+    return _fit(files, header.config, device, folder, header.data), folder
+
+
+def _fit(files: list[str], config: Config, device: str, folder: Path, expected: dict[str, Any] | None = None) -> Fitted:
+    """Fit, and write the run; with the ``expected`` fingerprint, go on from the folder's checkpoint."""
     messages.note(f"reading {', '.join(files)}")
     from flowcli.cli.progress import FitProgress
     from flowcli.fitting import fit_table
-    from flowcli.runs import write_run
-    from flowcli.tables.fingerprint import fingerprint
+    from flowcli.runs import CHECKPOINT, write_run
+    from flowcli.tables.fingerprint import fingerprint, same_data
     from flowcli.tables.read import read_table
 
     table = read_table(files)
-    described = fingerprint(files, table)
-    with FitProgress(config.train) as progress:
-        fitted = fit_table(table, config, device=device, data=described, observer=progress)
+    data = fingerprint(files, table)
+    if expected is not None and not same_data(expected, data):
+        raise DataError(f"{', '.join(files)}: not the data that {folder} was started with")
+    checkpoint = folder / CHECKPOINT
+    try:
+        with FitProgress(config.train, checkpoint, data) as progress:
+            fitted = fit_table(
+                table,
+                config,
+                device=device,
+                data=data,
+                checkpoint=None if expected is None else checkpoint,
+                observer=progress,
+            )
+    except Interrupted as error:
+        raise Interrupted(f"{error}; go on with: flowcli fit --resume {folder}") from None
     fitted.metrics["run"] = str(folder)
     write_run(folder, fitted.files(), fitted.metrics)
     return fitted

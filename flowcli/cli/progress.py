@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
 
 from flowcli.cli.describe import column_lines, flow_lines
 from flowcli.cli.output import messages
 from flowcli.fitting import FitObserver
+from flowcli.training.checkpoint import save_checkpoint
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from flowcli.config.schema import Config, TrainConfig
     from flowcli.tables.columns import Column
-    from flowcli.training.trainer import Epoch, TrainingResult
+    from flowcli.training.trainer import Epoch, Training
+    from flowcli.training.trainer import Progress as TrainingProgress
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -24,10 +29,14 @@ SECONDS_BETWEEN_LINES = 10.0
 class FitProgress(FitObserver):
     """Tells people what a fit does."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, checkpoint: Path, data: dict[str, Any]) -> None:
         self.config = config
+        self.checkpoint_path = checkpoint
+        self.data = data
+        self.handlers: dict[signal.Signals, Any] = {}
         self.started = self.last_line = time.monotonic()
         self.best = float("-inf")
+        self.first_epoch = 0
         self.bar: Progress | None = None
         self.task: TaskID | None = None
 
@@ -38,19 +47,44 @@ class FitProgress(FitObserver):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._close_bar()
+        self._restore_signals()
 
     def columns(self, columns: list[Column], training: int, validation: int, test: int) -> None:
         messages.note(f"columns  ({training:,} training, {validation:,} validation, {test:,} test rows)")
         for line in column_lines(columns):
             messages.note(f"  {line}")
 
-    def architecture(self, config: Config, parameters: int, device: str) -> None:
+    def starts(self, training: Training, config: Config, device: str) -> None:
+        parameters = sum(parameter.numel() for parameter in training.parameters)
         messages.note(f"flow     {parameters:,} parameters, from base to data, on {device}")
         for line in flow_lines(config):
             messages.note(f"  {line}")
+        if training.progress.epoch or training.progress.step:
+            messages.note(f"going on in epoch {training.progress.epoch + 1}")
+        self.first_epoch = training.progress.epoch
         self.started = self.last_line = time.monotonic()
         if messages.level >= 0 and sys.stderr.isatty() and config.train.epochs:
             self._open_bar(config.train.epochs)
+        self._catch_signals(training)
+
+    def checkpoint(self, training: Training, config: Config) -> None:
+        save_checkpoint(self.checkpoint_path, training, config, self.data)
+
+    def _catch_signals(self, training: Training) -> None:
+        """The first Ctrl-C or SIGTERM ends the fit after the step under way; a second one at once."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            training.stop()
+            self._restore_signals()
+            messages.note("stopping after this step and saving; again to quit at once")
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.handlers[number] = signal.signal(number, stop)
+
+    def _restore_signals(self) -> None:
+        while self.handlers:
+            signal.signal(*self.handlers.popitem())
 
     def _open_bar(self, epochs: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -82,21 +116,22 @@ class FitProgress(FitObserver):
 
     def _seconds_left(self, epoch: Epoch) -> float:
         elapsed = time.monotonic() - self.started
-        left = elapsed / epoch.number * (self.config.epochs - epoch.number)
+        left = elapsed / (epoch.number - self.first_epoch) * (self.config.epochs - epoch.number)
         return left if self.config.max_time is None else min(left, max(0.0, self.config.max_time - elapsed))
 
-    def trained(self, result: TrainingResult) -> None:
+    def trained(self, progress: TrainingProgress) -> None:
         self._close_bar()
+        self._restore_signals()
         ends = {
             "epochs": "all epochs done",
             "patience": f"no better validation likelihood in {self.config.patience} epochs",
             "max_time": "time is up",
             "divergence": "no finite gradient any more; lower train.learning_rate",
         }
-        how = f"trained {len(result.epochs)} epochs in {result.seconds:.1f} s ({ends[result.stopped_by]}); "
-        messages.note(how + f"epoch {result.best_epoch} is kept")
-        if result.skipped_steps:
-            messages.note(f"{result.skipped_steps:,} steps had no finite gradient and were skipped")
+        how = f"trained {len(progress.epochs)} epochs in {progress.seconds:.1f} s ({ends[progress.stopped_by]}); "
+        messages.note(how + f"epoch {progress.best_epoch} is kept")
+        if progress.skipped_steps:
+            messages.note(f"{progress.skipped_steps:,} steps had no finite gradient and were skipped")
 
     def _close_bar(self) -> None:
         if self.bar is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -47,13 +48,28 @@ class DelimitedWriter:
             csv.writer(header, delimiter=self.delimiter, lineterminator="\n").writerow(cells.column_names)
             self.stream.write(header.getvalue().encode())
             self.header_written = True
-        body = io.BytesIO()
-        options = pa.csv.WriteOptions(include_header=False, delimiter=self.delimiter, quoting_style="needed")
-        pa.csv.write_csv(cells, body, options)
-        self.stream.write(body.getbuffer())
+        special = rf'["\r\n{self.delimiter}]'
+        texts = [column for column in cells.columns if pa.types.is_string(column.type)]
+        if any(pc.any(pc.match_substring_regex(column, special)).as_py() for column in texts):
+            self.stream.write(_joined(cells, special, self.delimiter))
+        else:
+            body = io.BytesIO()
+            options = pa.csv.WriteOptions(include_header=False, delimiter=self.delimiter, quoting_style="none")
+            pa.csv.write_csv(cells, body, options)
+            self.stream.write(body.getbuffer())
 
     def close(self) -> None:
         self.stream.flush()
+
+
+def _joined(cells: pa.Table, special: str, delimiter: str) -> bytes:
+    """Rows as lines, with quotes around the cells that need them and no others (Arrow quotes all text or none)."""
+    columns = []
+    for column in cells.columns:
+        text = column.cast(pa.string())
+        quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
+        columns.append(pc.if_else(pc.match_substring_regex(text, special), quoted, text).fill_null(""))
+    return "".join(f"{line}\n" for line in pc.binary_join_element_wise(*columns, delimiter).to_pylist()).encode()
 
 
 class JsonLinesWriter:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from flowcli.training.schedule import learning_rate_factor
 from flowcli.transforms.bijection import Bijection
 
 VALIDATION_CHUNK = 8192
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
 @dataclass(frozen=True)
@@ -35,103 +37,19 @@ class Epoch:
 
 
 @dataclass
-class TrainingResult:
-    """How a training went. The density holds the weights of the best epoch."""
+class Progress:
+    """Where a training stands: all that resuming needs besides weights and optimiser state."""
 
-    epochs: list[Epoch] = field(default_factory=list)
+    epoch: int = 0
+    step: int = 0
+    epoch_total: float = 0.0
+    epoch_rows: int = 0
     best_epoch: int = 0
     best_validation_log_likelihood: float = -math.inf
     skipped_steps: int = 0
     seconds: float = 0.0
-    stopped_by: str = "epochs"
-
-
-def train(
-    density: TableDensity,
-    training: Rows,
-    validation: Rows,
-    config: TrainConfig,
-    seed: int,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-) -> TrainingResult:
-    """Maximise the mean log-likelihood of ``training``; keep the weights that are best on ``validation``.
-
-    The weights before the first step count as epoch 0. Without validation rows the last weights are
-    kept. On the CPU the same seed gives the same weights, bit for bit, unless ``max_time`` cut the run.
-
-    Args:
-        density: the model to train, initialised, on the device of the rows.
-        on_epoch: called after each epoch.
-
-    Raises:
-        FlowcliError: no step of a whole epoch had a finite gradient before any epoch was good.
-    """
-    started = time.monotonic()
-    result = TrainingResult()
-    parameters = [parameter for parameter in density.parameters() if parameter.requires_grad]
-    best_weights = copy.deepcopy(density.state_dict())
-    if len(validation):
-        result.best_validation_log_likelihood = mean_log_likelihood(density, validation)
-    config = resolve(config, len(training))
-    steps_per_epoch = math.ceil(len(training) / (config.batch_size or 1))
-    epochs = config.epochs if parameters else 0
-    if epochs:
-        optimizer = _optimizer(density, config)
-        shuffler = torch.Generator(training.numbers.device).manual_seed(seed)
-    for number in range(1, epochs + 1):
-        epoch_started = time.monotonic()
-        order = torch.randperm(len(training), generator=shuffler, device=training.numbers.device)
-        total = torch.zeros((), device=training.numbers.device)
-        taken = 0
-        for index, batch in enumerate(order.tensor_split(steps_per_epoch)):
-            step = (number - 1) * steps_per_epoch + index
-            progress = step / (epochs * steps_per_epoch)
-            elapsed = time.monotonic() - started
-            if config.max_time is not None:
-                if elapsed > config.max_time:
-                    break
-                progress = max(progress, elapsed / config.max_time)
-            rate = config.learning_rate * learning_rate_factor(step, config.warmup, progress, config.decay)
-            loss = _step(density, training.take(batch), optimizer, rate, config.clip_norm, parameters)
-            if loss is None:
-                result.skipped_steps += 1
-                continue
-            total += loss * len(batch)
-            taken += len(batch)
-        if config.max_time is not None and time.monotonic() - started > config.max_time:
-            result.stopped_by = "max_time"
-        if not taken and result.stopped_by != "max_time":
-            if result.best_epoch == 0 and not math.isfinite(result.best_validation_log_likelihood):
-                raise FlowcliError("training diverged: no finite gradient in a whole epoch; lower train.learning_rate")
-            result.stopped_by = "divergence"
-            break
-        value = mean_log_likelihood(density, validation) if len(validation) else math.nan
-        best = not len(validation) or value > result.best_validation_log_likelihood
-        if best:
-            result.best_epoch = number
-            result.best_validation_log_likelihood = value
-            best_weights = copy.deepcopy(density.state_dict())
-        seconds = time.monotonic() - epoch_started
-        result.epochs.append(
-            Epoch(
-                number=number,
-                training_log_likelihood=-float(total) / max(taken, 1),
-                validation_log_likelihood=value,
-                best=best,
-                learning_rate=rate,
-                seconds=seconds,
-                rows_per_second=len(training) / max(seconds, 1e-9),
-            )
-        )
-        on_epoch(result.epochs[-1])
-        if result.stopped_by == "max_time":
-            break
-        if len(validation) and number - result.best_epoch >= config.patience:
-            result.stopped_by = "patience"
-            break
-    density.load_state_dict(best_weights)
-    result.seconds = time.monotonic() - started
-    return result
+    stopped_by: str = ""
+    epochs: list[Epoch] = field(default_factory=list)
 
 
 def resolve(config: TrainConfig, rows: int) -> TrainConfig:
@@ -143,6 +61,183 @@ def resolve(config: TrainConfig, rows: int) -> TrainConfig:
     batch_size = min(512, max(16, 2 ** round(math.log2(rows / 20))))
     chosen = {"batch_size": batch_size, "weight_decay": min(1.0, round(100 / rows, 6))}
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
+
+
+class Training:
+    """Maximum likelihood with early stopping, in steps that can be interrupted and resumed.
+
+    The weights before the first step count as epoch 0. Without validation rows the last weights are
+    kept. The rows of a step depend on the seed, the epoch and the step alone, so that on the CPU the same
+    seed gives the same weights, bit for bit, also after a resume, unless ``max_time`` cut the run.
+    """
+
+    def __init__(self, density: TableDensity, training: Rows, validation: Rows, config: TrainConfig, seed: int) -> None:
+        """``density`` is initialised and on the device of the rows."""
+        self.density = density
+        self.training = training
+        self.validation = validation
+        self.config = resolve(config, len(training))
+        self.seed = seed
+        self.progress = Progress()
+        self.parameters = list(density.parameters())
+        self.optimizer = _optimizer(density, self.config) if self.parameters and self.config.epochs else None
+        self.best_weights = _copied(density)
+        if len(validation):
+            self.progress.best_validation_log_likelihood = mean_log_likelihood(density, validation)
+        self._stop_asked = False
+
+    def stop(self) -> None:
+        """Ask for an end after the step under way; ``progress.stopped_by`` is then ``interrupt``."""
+        self._stop_asked = True
+
+    def run(
+        self,
+        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+        on_checkpoint: Callable[[Training], None] = lambda training: None,
+    ) -> Progress:
+        """Train from where it stands to the end, and put the best epoch's weights into the density.
+
+        Args:
+            on_epoch: called after each epoch.
+            on_checkpoint: called now and then, when interrupted, and at the end, before the best weights
+                replace the last ones.
+
+        Raises:
+            FlowcliError: no step of a whole epoch had a finite gradient before any epoch was good.
+        """
+        progress = self.progress
+        started = saved = time.monotonic()
+        before = progress.seconds
+        while not progress.stopped_by:
+            if self.optimizer is None or progress.epoch >= self.config.epochs:
+                progress.stopped_by = "epochs"
+                break
+            self._epoch(started - before)
+            progress.seconds = before + time.monotonic() - started
+            if self._stop_asked:
+                on_checkpoint(self)
+                progress.stopped_by = "interrupt"
+                return progress
+            on_epoch(progress.epochs[-1])
+            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                on_checkpoint(self)
+                saved = time.monotonic()
+        on_checkpoint(self)
+        self.density.load_state_dict(self.best_weights)
+        return progress
+
+    def _epoch(self, started: float) -> None:
+        """The rest of the epoch under way, from the step it stands at; ``started`` is when training began."""
+        progress, config = self.progress, self.config
+        assert self.optimizer is not None
+        assert config.batch_size is not None
+        epoch_started = time.monotonic()
+        number = progress.epoch + 1
+        batches = self._order(number).tensor_split(math.ceil(len(self.training) / config.batch_size))
+        out_of_time = False
+        rate = 0.0
+        total = torch.zeros((), device=self.training.numbers.device)
+        while progress.step < len(batches):
+            step = progress.epoch * len(batches) + progress.step
+            share = step / (config.epochs * len(batches))
+            if config.max_time is not None:
+                elapsed = time.monotonic() - started
+                share = max(share, elapsed / config.max_time)
+                out_of_time = elapsed > config.max_time
+            if out_of_time or self._stop_asked:
+                break
+            rate = config.learning_rate * learning_rate_factor(step, config.warmup, share, config.decay)
+            batch = batches[progress.step]
+            loss = self._step(self.training.take(batch), rate)
+            progress.step += 1
+            if loss is None:
+                progress.skipped_steps += 1
+            else:
+                total += loss * len(batch)
+                progress.epoch_rows += len(batch)
+        progress.epoch_total += float(total)
+        if self._stop_asked:
+            return
+        value = mean_log_likelihood(self.density, self.validation) if len(self.validation) else math.nan
+        best = progress.epoch_rows > 0 and (not len(self.validation) or value > progress.best_validation_log_likelihood)
+        if best:
+            progress.best_epoch = number
+            progress.best_validation_log_likelihood = value
+            self.best_weights = _copied(self.density)
+        seconds = time.monotonic() - epoch_started
+        progress.epochs.append(
+            Epoch(
+                number=number,
+                training_log_likelihood=-progress.epoch_total / max(progress.epoch_rows, 1),
+                validation_log_likelihood=value,
+                best=best,
+                learning_rate=rate,
+                seconds=seconds,
+                rows_per_second=progress.epoch_rows / max(seconds, 1e-9),
+            )
+        )
+        if out_of_time:
+            progress.stopped_by = "max_time"
+        elif not progress.epoch_rows:
+            if not math.isfinite(progress.best_validation_log_likelihood):
+                raise FlowcliError("training diverged: no finite gradient in a whole epoch; lower train.learning_rate")
+            progress.stopped_by = "divergence"
+        elif len(self.validation) and number - progress.best_epoch >= config.patience:
+            progress.stopped_by = "patience"
+        progress.epoch, progress.step, progress.epoch_total, progress.epoch_rows = number, 0, 0.0, 0
+
+    def _order(self, epoch: int) -> Tensor:
+        """The order of the training rows in an epoch."""
+        device = self.training.numbers.device
+        seed = np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator(device).manual_seed(int(seed))
+        return torch.randperm(len(self.training), generator=generator, device=device)
+
+    def _step(self, batch: Rows, rate: float) -> Tensor | None:
+        """One step; the batch's mean negative log-likelihood, or ``None`` when its gradient is not finite."""
+        assert self.optimizer is not None
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = -self.density.log_prob(batch.numbers, batch.labels, batch.context).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        if not math.isfinite(float(norm)):
+            return None
+        self.optimizer.step()
+        return loss.detach()
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain facts from which :meth:`restore` goes on."""
+        tensors = {f"last.{name}": tensor for name, tensor in self.density.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
+        if self.optimizer is not None:
+            for index, values in self.optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+        return tensors, asdict(self.progress)
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Take up the state of an earlier training of the same rows, config and seed."""
+        parts: dict[str, dict[str, Tensor]] = {"last": {}, "best": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.density.load_state_dict(parts["last"])
+        device = self.training.numbers.device
+        self.best_weights = {name: tensor.to(device) for name, tensor in parts["best"].items()}
+        if self.optimizer is not None and parts["optimizer"]:
+            saved = self.optimizer.state_dict()
+            saved["state"] = {}
+            for name, tensor in parts["optimizer"].items():
+                index, _, key = name.partition(".")
+                saved["state"].setdefault(int(index), {})[key] = tensor
+            self.optimizer.load_state_dict(saved)
+        self.progress = Progress(**{**facts, "epochs": [Epoch(**epoch) for epoch in facts["epochs"]]})
+        self.progress.stopped_by = ""
+
+
+def _copied(density: TableDensity) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in density.state_dict().items()}
 
 
 def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimizer:
@@ -160,27 +255,6 @@ def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimi
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     fused = parameters[0].device.type in ("cpu", "cuda")
     return kind(groups, lr=config.learning_rate, fused=fused)
-
-
-def _step(
-    density: TableDensity,
-    batch: Rows,
-    optimizer: torch.optim.Optimizer,
-    rate: float,
-    clip_norm: float,
-    parameters: list[torch.nn.Parameter],
-) -> Tensor | None:
-    """One step; the batch's mean negative log-likelihood, or ``None`` when its gradient is not finite."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
-    loss = -density.log_prob(batch.numbers, batch.labels, batch.context).mean()
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-    if not math.isfinite(float(norm)):
-        return None
-    optimizer.step()
-    return loss.detach()
 
 
 @torch.inference_mode()
