@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, cast
 
 from flowcli.errors import ConfigError, FlowcliError
@@ -27,6 +26,9 @@ def entries() -> Mapping[str, Entry]:
     Raises:
         FlowcliError: an entry point does not hold an entry, or takes a name that is in use.
     """
+    # Here, not above: it imports half of the standard library, and help does not need it.
+    from importlib.metadata import entry_points
+
     found = {entry.name: entry for entry in ENTRIES}
     for point in entry_points(group=ENTRY_POINT_GROUP):
         entry = point.load()
