@@ -104,6 +104,15 @@ class TrainConfig(Section):
     weight_decay: float | None = Field(
         default=None, ge=0, le=10, description="pull of the networks to the identity; null: chosen by the rows"
     )
+    noise: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="normal noise on the training numbers, in standard deviations; null: chosen by the rows",
+    )
+    average: float = Field(
+        default=0.98, ge=0, lt=1, description="the model's weights are a moving average with this memory; 0: the last"
+    )
     batch_size: int | None = Field(default=None, ge=1, description="rows in a step; null: chosen by the rows")
     epochs: int = Field(default=400, ge=0, description="passes over the training rows at most; 0 trains nothing")
     warmup: int = Field(default=50, ge=0, description="steps in which the learning rate rises to its peak")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from flowcli.config.schema import TrainConfig
 from flowcli.errors import FlowcliError
@@ -56,10 +57,13 @@ def resolve(config: TrainConfig, rows: int) -> TrainConfig:
     """The config with what is left to the number of training rows filled in.
 
     Batches make about twenty steps an epoch, of 16 to 512 rows. Weight decay shrinks the flow towards
-    its start, the more the fewer the rows.
+    its start, and noise smooths the rows (Rothfuss et al. 2019), the more the fewer the rows.
     """
-    batch_size = min(512, max(16, 2 ** round(math.log2(rows / 20))))
-    chosen = {"batch_size": batch_size, "weight_decay": min(1.0, round(100 / rows, 6))}
+    chosen = {
+        "batch_size": min(512, max(16, 2 ** round(math.log2(rows / 20)))),
+        "weight_decay": min(1.0, round(100 / rows, 6)),
+        "noise": min(0.1, round(10 / rows, 6)),
+    }
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
@@ -81,6 +85,9 @@ class Training:
         self.progress = Progress()
         self.parameters = list(density.parameters())
         self.optimizer = _optimizer(density, self.config) if self.parameters and self.config.epochs else None
+        # The weights that are validated and kept: an exponential moving average over the steps.
+        average = get_ema_multi_avg_fn(self.config.average)  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(density, multi_avg_fn=average)
         self.best_weights = _copied(density)
         if len(validation):
             self.progress.best_validation_log_likelihood = mean_log_likelihood(density, validation)
@@ -148,7 +155,7 @@ class Training:
                 break
             rate = config.learning_rate * learning_rate_factor(step, config.warmup, share, config.decay)
             batch = batches[progress.step]
-            loss = self._step(self.training.take(batch), rate)
+            loss = self._step(self._noisy(self.training.take(batch), number), rate)
             progress.step += 1
             if loss is None:
                 progress.skipped_steps += 1
@@ -158,12 +165,13 @@ class Training:
         progress.epoch_total += float(total)
         if self._stop_asked:
             return
-        value = mean_log_likelihood(self.density, self.validation) if len(self.validation) else math.nan
+        density = cast(TableDensity, self.averaged.module)
+        value = mean_log_likelihood(density, self.validation) if len(self.validation) else math.nan
         best = progress.epoch_rows > 0 and (not len(self.validation) or value > progress.best_validation_log_likelihood)
         if best:
             progress.best_epoch = number
             progress.best_validation_log_likelihood = value
-            self.best_weights = _copied(self.density)
+            self.best_weights = _copied(density)
         seconds = time.monotonic() - epoch_started
         progress.epochs.append(
             Epoch(
@@ -189,9 +197,20 @@ class Training:
     def _order(self, epoch: int) -> Tensor:
         """The order of the training rows in an epoch."""
         device = self.training.numbers.device
-        seed = np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator(device).manual_seed(int(seed))
-        return torch.randperm(len(self.training), generator=generator, device=device)
+        return torch.randperm(len(self.training), generator=self._generator(epoch), device=device)
+
+    def _noisy(self, batch: Rows, epoch: int) -> Rows:
+        """The batch of the step under way with noise on its numbers."""
+        if not self.config.noise:
+            return batch
+        generator = self._generator(epoch, self.progress.step)
+        noise = torch.randn(batch.numbers.shape, generator=generator, device=batch.numbers.device)
+        return replace(batch, numbers=batch.numbers + self.config.noise * noise)
+
+    def _generator(self, *place: int) -> torch.Generator:
+        """Random numbers of one place in the run: the same after a resume."""
+        seed = np.random.SeedSequence([self.seed, *place]).generate_state(1, np.uint64)[0]
+        return torch.Generator(self.training.numbers.device).manual_seed(int(seed))
 
     def _step(self, batch: Rows, rate: float) -> Tensor | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when its gradient is not finite."""
@@ -205,11 +224,13 @@ class Training:
         if not math.isfinite(float(norm)):
             return None
         self.optimizer.step()
+        self.averaged.update_parameters(self.density)
         return loss.detach()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and plain facts from which :meth:`restore` goes on."""
         tensors = {f"last.{name}": tensor for name, tensor in self.density.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.averaged.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         if self.optimizer is not None:
             for index, values in self.optimizer.state_dict()["state"].items():
@@ -218,11 +239,12 @@ class Training:
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Take up the state of an earlier training of the same rows, config and seed."""
-        parts: dict[str, dict[str, Tensor]] = {"last": {}, "best": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"last": {}, "average": {}, "best": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         self.density.load_state_dict(parts["last"])
+        self.averaged.load_state_dict(parts["average"])
         device = self.training.numbers.device
         self.best_weights = {name: tensor.to(device) for name, tensor in parts["best"].items()}
         if self.optimizer is not None and parts["optimizer"]:
