@@ -13,6 +13,22 @@ def _complete_config(incomplete: str) -> list[str]:
     return [name for name in preset_names() if name.startswith(incomplete)]
 
 
+def _complete_setting(incomplete: str) -> list[str]:
+    from flowcli.config.schema import setting_keys
+
+    return [f"{key}=" for key in setting_keys() if key.startswith(incomplete)]
+
+
+def _checked_device(name: str) -> str:
+    from flowcli.errors import UsageError
+    from flowcli.training.devices import check_device_name
+
+    try:
+        return check_device_name(name)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Data = Annotated[
     list[str] | None,
     typer.Argument(
@@ -59,10 +75,13 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="Set any key of the config, like train.learning_rate=3e-4; may be repeated.",
         show_default=False,
+        autocompletion=_complete_setting,
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Fixes what is random.", show_default=False)]
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", callback=_checked_device)
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 

@@ -48,8 +48,7 @@ def read_source(file_or_preset: str) -> Source:
     except FileNotFoundError:
         names = preset_names()
         raise UsageError(
-            f"no config file or preset '{file_or_preset}'.{_did_you_mean(file_or_preset, names)} "
-            f"Presets: {_listed(names)}"
+            f"no config file or preset '{file_or_preset}'.{_did_you_mean(file_or_preset, names)}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"

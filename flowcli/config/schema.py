@@ -158,6 +158,14 @@ class Config(Section):
     seed: int = Field(default=0, ge=0, lt=2**63, description="fixes the split, the start and the batches")
 
 
+def setting_keys() -> list[str]:
+    """The dotted keys that do not depend on the architecture, for completion."""
+    keys = ["seed", "flow.base", "flow.repeat"]
+    for name, section in (("train", TrainConfig), ("data", DataConfig)):
+        keys += [f"{name}.{key}" for key in section.model_fields]
+    return keys
+
+
 def parse_duration(text: str) -> float:
     """Seconds from ``90``, ``90s``, ``10m``, ``1.5h`` or ``2d``.
 
