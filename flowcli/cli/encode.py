@@ -15,8 +15,10 @@ def encode(data: Data = None, model: ModelPath = None, output: Output = "-", dev
     Example: flowcli encode test.csv -m runs/iris -o latents.csv
     """
     names = sources(data)
+    from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
     from flowcli.tables.read import read_chunks
 
+    use_one_thread()
     loaded = Model.load(model, device)
     write_tables((loaded.encode(table) for name in names for table in read_chunks(name)), output)

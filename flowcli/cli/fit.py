@@ -143,11 +143,13 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
     """Fit, and write the run; with the ``expected`` fingerprint, go on from the folder's checkpoint."""
     messages.note(f"reading {', '.join(files)}")
     from flowcli.cli.progress import FitProgress
+    from flowcli.cli.threads import use_one_thread
     from flowcli.fitting import fit_table
     from flowcli.runs import CHECKPOINT, write_run
     from flowcli.tables.fingerprint import fingerprint, same_data
     from flowcli.tables.read import read_table
 
+    use_one_thread()
     table = read_table(files)
     data = fingerprint(files, table)
     if expected is not None and not same_data(expected, data):

@@ -65,7 +65,10 @@ def sample(
         options = " ".join(f"--given {name}=VALUE" for name in missing)
         raise UsageError(f"the model is conditional: add {options}, or --given-file FILE")
 
+    from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
+
+    use_one_thread()
 
     if seed is None:
         import secrets

@@ -14,6 +14,7 @@ from flowcli.cli.output import messages, write_tables
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
 
 
@@ -40,8 +41,10 @@ def score(
     Example: flowcli score test.csv -m runs/iris | sort -g | head
     """
     names = sources(data)
+    from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
 
+    use_one_thread()
     write_tables(_scores(Model.load(model, device), names, on_bad_row.value), output)
 
 
