@@ -14,7 +14,6 @@ from flowcli.cli.output import messages, write_tables
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
 
 
