@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from flowcli.transforms.catalogue import Entry, Parameter
+from flowcli.transforms.catalogue import Entry, Order, Parameter
 from flowcli.transforms.registry import entries
 
 
@@ -23,7 +32,16 @@ def _field(parameter: Parameter) -> Any:
         return list[Annotated[int, limits]]
     if parameter.type in (int, float):
         return Annotated[parameter.type, limits]
+    if parameter.type == Order:
+        words, positions = get_args(Order)
+        return words | Annotated[positions, AfterValidator(_each_once)]
     return parameter.type
+
+
+def _each_once(order: list[int]) -> list[int]:
+    if not order or sorted(order) != list(range(1, len(order) + 1)):
+        raise ValueError("an order holds the position of each column, from 1, once")
+    return order
 
 
 def parameters_model(entry: Entry) -> type[Section]:

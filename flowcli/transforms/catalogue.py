@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+# How columns can be ordered; a list holds their positions, each of 1..d once.
+Order = Literal["natural", "reverse", "random"] | list[int]
+
 Cost = Literal["1 pass", "d passes", "root finding", "none"]
 
 
@@ -76,10 +79,9 @@ DIRECTION = Parameter(
 )
 ORDER = Parameter(
     "order",
-    Literal["natural", "reverse", "random"] | list[int],
+    Order,
     "natural",
     "order of the columns: natural, reverse, random, or a list of their positions from 1",
-    minimum=1,
 )
 KIND = Parameter("kind", Literal["rational_quadratic", "linear_rational"], "rational_quadratic", "form of the pieces")
 BINS = Parameter("bins", int, 8, "number of bins between the bounds", 2, 256)
@@ -135,7 +137,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula="x_i = z_order(i); log|det| = 0",
         reference="Dinh, Sohl-Dickstein & Bengio 2017, section 3.5",
         builder="flowcli.transforms.permute:Permute",
-        parameters=(Parameter("order", ORDER.type, "reverse", ORDER.doc, minimum=1),),
+        parameters=(Parameter("order", Order, "reverse", ORDER.doc),),
         min_features=2,
         volume_preserving=True,
         starts_at_identity=False,
