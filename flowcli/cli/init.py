@@ -30,11 +30,16 @@ def init(
         write_text(config_template([], None))
         return
     from flowcli.cli.describe import column_lines
+    from flowcli.config.schema import DataConfig
     from flowcli.flows.default import default_flow
     from flowcli.tables.columns import infer_columns
     from flowcli.tables.read import read_table
+    from flowcli.tables.split import split_rows
 
     table = read_table(names)
     columns = infer_columns(table)
     comments = [f"{names[0]}: {len(table):,} rows", *column_lines(columns, measured=False)]
-    write_text(config_template(comments, default_flow(len(table), len(columns))))
+    shares = DataConfig()
+    training, _, _ = split_rows(len(table), float(shares.validation), float(shares.test), 0)
+    numbers = [column for column in columns if column.kind == "number"]
+    write_text(config_template(comments, default_flow(len(training), len(numbers))))

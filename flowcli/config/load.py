@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from flowcli.config.presets import preset_names, preset_path
 from flowcli.config.schema import Config, TransformBase
-from flowcli.config.yaml_source import Source, parse_yaml
+from flowcli.config.yaml_source import Source, parse_scalar, parse_yaml
 from flowcli.errors import ConfigError, UsageError
 
 
@@ -61,7 +62,12 @@ def dump_config(config: Config) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Block style, with lists of plain values on one line."""
+    """Block style, with lists of plain values on one line, and quotes by the rules of :func:`parse_yaml`."""
+
+    def represent_scalar(self, tag: str, value: Any, style: str | None = None) -> yaml.ScalarNode:
+        if tag.endswith(":str") and not isinstance(parse_scalar(value), str):
+            style = "'"
+        return super().represent_scalar(tag, value, style)
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
         plain = not any(isinstance(item, (dict, list)) for item in sequence)
@@ -79,7 +85,7 @@ def _apply_override(value: dict[str, Any], override: str) -> tuple[str | int, ..
     for index, part in enumerate(parts):
         step: str | int = part
         if isinstance(here, list):
-            if not part.isdigit() or int(part) >= len(here):
+            if not re.fullmatch("[0-9]{1,6}", part) or int(part) >= len(here):
                 raise UsageError(f"--set {key}: the list '{'.'.join(parts[:index])}' has no item '{part}'")
             step = int(part)
         elif not isinstance(here, dict):
@@ -104,7 +110,10 @@ def _problems(error: ValidationError, source: Source, overridden: list[tuple[str
             continue  # one branch of "a word or a list"; the list's own branch says what is wrong with it
         path = _user_path(detail["loc"], source.value)
         key = ".".join(map(str, path))
-        from_override = any(path[: len(prefix)] == prefix for prefix in overridden)
+        from_override = path not in source.places and any(
+            path[: len(prefix)] == prefix or prefix[: len(path)] == path for prefix in overridden
+        )
+        from_override = from_override or path in overridden
         place = f"--set {key}" if from_override else source.where(path)
         found.setdefault(path, (source.position(path), f"{place}: {_message(detail, path, key)}"))
     return (line for _, line in sorted(found.values(), key=lambda item: item[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -9,6 +11,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
     create_model,
     field_validator,
     model_serializer,
@@ -66,6 +70,14 @@ class TransformBase(Section):
                 raise ValueError("a step of the chain is one transform: start each with '- '")
             return {name: {} if parameters is None else parameters for name, parameters in value.items()}
         raise ValueError("a step of the chain is a transform's name, or 'name: {parameters}'")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """What the validator above takes: one name, or a mapping with one key."""
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        mapping |= {"minProperties": 1, "maxProperties": 1}
+        names = [name for name in mapping["properties"] if name != "chain"]
+        return {"anyOf": [{"enum": names}, mapping]}
 
     @model_serializer
     def _only_the_one(self) -> dict[str, Any]:
@@ -141,12 +153,19 @@ class TrainConfig(Section):
     patience: int = Field(
         default=50, ge=1, description="stop after this many epochs without a better validation likelihood"
     )
-    max_time: float | None = Field(default=None, gt=0, description="seconds that training may take; null: no limit")
+    max_time: Annotated[
+        float | None,
+        Field(gt=0),
+        WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}, {"type": "null"}]}),
+    ] = Field(default=None, description="how long training may take, as 90s, 10m or 1.5h; null: no limit")
 
     @field_validator("max_time", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
         return parse_duration(value) if isinstance(value, str) else value
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataConfig(Section):
@@ -156,15 +175,8 @@ class DataConfig(Section):
         default_factory=list, description="columns that are given, not modelled: p(others | context)"
     )
     drop: list[str] = Field(default_factory=list, description="columns that are left out")
-    validation: float | str = Field(default=0.1, description="share of the rows, or a file, that decides when to stop")
-    test: float | str = Field(default=0.1, description="share of the rows, or a file, for the final score")
-
-    @field_validator("validation", "test")
-    @classmethod
-    def _share(cls, value: float | str) -> float | str:
-        if isinstance(value, float) and not 0 <= value < 1:
-            raise ValueError("a share of the rows is at least 0 and below 1")
-        return value
+    validation: Share | str = Field(default=0.1, description="share of the rows, or a file, that decides when to stop")
+    test: Share | str = Field(default=0.1, description="share of the rows, or a file, for the final score")
 
 
 class Config(Section):
@@ -190,9 +202,7 @@ def parse_duration(text: str) -> float:
     Raises:
         ValueError: the text is none of these.
     """
-    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
-    number = text[:-1] if unit else text
-    try:
-        return float(number) * (unit or 1)
-    except ValueError:
-        raise ValueError("a time is a number of seconds, or like 90s, 10m, 1.5h, 2d") from None
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)([smhd]?)", text)
+    if not match or not math.isfinite(float(match[1])):
+        raise ValueError("a time is a number of seconds, or like 90s, 10m, 1.5h, 2d")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]

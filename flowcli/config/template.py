@@ -16,7 +16,7 @@ def config_template(comments: Sequence[str], flow: FlowConfig | None) -> str:
 
     Without ``flow`` the architecture is left out, so that it is chosen for the table.
     """
-    lines = [f"# {comment}".rstrip() for comment in comments]
+    lines = [f"# {' '.join(comment.splitlines())}".rstrip() for comment in comments]
     if flow is None:
         lines += ["# flow: left out, it is chosen for the table; 'flowcli config show maf' shows one in full"]
     else:

@@ -14,6 +14,7 @@ Path = tuple[str | int, ...]
 
 LARGEST_TEXT = 1_000_000
 DEEPEST_NESTING = 50
+LONGEST_INTEGER = 1000
 
 # YAML 1.2's core schema, in which 1e-3 is a number and "yes" is a word (PyYAML follows YAML 1.1).
 _INTEGER = re.compile(r"[-+]?[0-9]+\Z")
@@ -50,7 +51,7 @@ def parse_scalar(text: str) -> Any:
     """The value of a plain scalar."""
     if text in _WORDS:
         return _WORDS[text]
-    if _INTEGER.match(text) and len(text) <= 20:
+    if _INTEGER.match(text) and len(text) <= LONGEST_INTEGER:
         return int(text)
     if _FLOAT.match(text):
         return float(text)
@@ -83,12 +84,15 @@ def parse_yaml(text: str, name: str) -> Source:
 
 
 def _check_events(text: str, name: str) -> None:
-    """Refuse aliases (a few lines of them can stand for gigabytes) and deep nesting before composing."""
+    """Refuse aliases (a few lines of them can stand for gigabytes), tags and deep nesting before composing."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         place = f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}" if event.start_mark else name
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError([f"{place}: aliases (*) are not read in a config"])
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ConfigError([f"{place}: tags ({tag}) are not read in a config"])
         depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
         depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
         if depth > DEEPEST_NESTING:
@@ -98,10 +102,6 @@ def _check_events(text: str, name: str) -> None:
 def _construct(node: yaml.Node, path: Path, source: Source) -> Any:
     position = (node.start_mark.line + 1, node.start_mark.column + 1)
     source.places.setdefault(path, position)
-    place = f"{source.name}:{position[0]}:{position[1]}"
-    if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-        source.problems.append(f"{place}: the tag {node.tag} is not read in a config")
-        return None
     if isinstance(node, yaml.ScalarNode):
         return parse_scalar(node.value) if node.style is None else node.value
     if isinstance(node, yaml.SequenceNode):

@@ -98,8 +98,16 @@ class TableEncoder:
 
     @property
     def latent_names(self) -> list[str]:
-        """``z1..zd``."""
-        return [f"z{position}" for position in range(1, len(self.numbers) + 1)]
+        """``z1..zd``.
+
+        Raises:
+            DataError: a label or context column has one of these names.
+        """
+        names = [f"z{position}" for position in range(1, len(self.numbers) + 1)]
+        for column in (*self.labels, *self.context):
+            if column.name in names:
+                raise DataError(f"column {column.name!r} has a latent's name: encode needs another name for it")
+        return names
 
     def decode(self, numbers: Floats, labels: Codes, context: pa.Table | None, *, rounded: bool) -> pa.Table:
         """Rows in the data's own columns, order and units.
@@ -181,4 +189,4 @@ def _as_written(values: Floats, decimals: int | None) -> pa.Array:
         return pa.array(values)
     if decimals == 0 and np.all(np.abs(values) < 2**53):
         return pa.array(np.rint(values).astype(np.int64))
-    return pa.array(np.round(values, decimals))
+    return pa.array(np.round(values, decimals) + 0.0)  # no minus zero

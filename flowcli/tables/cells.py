@@ -64,7 +64,9 @@ def as_numbers(column: pa.ChunkedArray) -> Numbers:
     text = as_text(column)
     missing = _to_mask(text.is_null())
     try:
-        return Numbers(_to_numpy(text.cast(pa.float64())), missing, np.zeros(len(missing), dtype=bool))
+        values = _to_numpy(text.cast(pa.float64()))
+        # Arrow reads more spellings of "not a number" than MISSING_WORDS has.
+        return Numbers(values, missing, np.isnan(values) & ~missing)
     except pa.ArrowInvalid:
         matches = pc.match_substring_regex(text, _NUMBER)
         valid = pc.if_else(matches, pc.utf8_ltrim(text, "+"), pa.scalar(None, pa.string()))

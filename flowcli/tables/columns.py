@@ -62,6 +62,9 @@ def infer_columns(table: Table, context: Sequence[str] = (), drop: Sequence[str]
         unknown = [name for name in names if name not in table.names]
         if unknown:
             raise ConfigError([f"{key}: {describe_missing(unknown, table.names, table.source())}"])
+    both = [name for name in context if name in drop]
+    if both:
+        raise ConfigError([f"data.context and data.drop both name {', '.join(map(repr, both))}"])
     if not len(table):
         raise DataError(f"{table.source()}: has no rows")
     columns: list[Column] = []
@@ -88,7 +91,8 @@ def _infer(name: str, table: Table, context: bool) -> Column:
     if not (is_text(cells) or is_number_type(cells) or pa.types.is_null(cells.type)):
         raise DataError(f"{name!r} (holds {cells.type})")
     text = as_text(cells) if is_text(cells) else None
-    missing = text.null_count if text is not None else int(as_numbers(cells).missing.sum())
+    numbers = as_numbers(cells)
+    missing = int(numbers.missing.sum())
     if missing == len(cells):
         raise DataError(f"{name!r} (every cell is missing)")
     if missing:
@@ -97,7 +101,6 @@ def _infer(name: str, table: Table, context: bool) -> Column:
     if distinct == 1:
         value = str((text if text is not None else cells)[0].as_py())
         return Column(name=name, kind="constant", context=context, reason="one value in every row", value=value)
-    numbers = as_numbers(cells)
     if not numbers.invalid.any() and not looks_like_codes(cells):
         infinite = np.flatnonzero(np.isinf(numbers.values))
         if len(infinite):
@@ -140,7 +143,10 @@ def fit_columns(columns: Sequence[Column], training: Table) -> list[Column]:
         if column.kind == "number":
             values = as_numbers(training.column(column.name)).values
             update: dict[str, Any]
-            mean, scale = float(values.mean()), float(values.std())
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean, scale = float(values.mean()), float(values.std())
+            if not (np.isfinite(mean) and np.isfinite(scale)):
+                raise DataError(f"column {column.name!r}: its numbers are too large for a mean and a scale")
             if scale == 0:
                 update = {
                     "kind": "constant",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import lzma
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet
 
 from flowcli.errors import DataError, UsageError
@@ -45,7 +47,12 @@ def read_table(sources: Sequence[str]) -> Table:
                 f"{', '.join(sorted(set(chunks[0].names) ^ set(tables[0].names))) or 'their order'}"
             )
         tables += chunks
-    return concatenate(tables)
+    try:
+        return concatenate(tables)
+    except pa.ArrowTypeError:
+        types = {name: {str(table.column(name).type) for table in tables} for name in tables[0].names}
+        differ = [f"{name!r} ({' and '.join(sorted(found))})" for name, found in types.items() if len(found) > 1]
+        raise DataError(f"{', '.join(sources)}: columns of different types: {', '.join(differ)}") from None
 
 
 def read_chunks(source: str) -> Iterator[Table]:
@@ -112,16 +119,52 @@ def _decompressed(stream: io.BufferedReader) -> io.BufferedReader:
 
 
 def _cells(stream: io.BufferedReader, source: str) -> Iterator[pa.Table]:
-    head = stream.peek(8)
+    name = "standard input" if source == STDIN else source
+    head = stream.peek(8).removeprefix(b"\xef\xbb\xbf")
+    if not head.strip():
+        head = stream.peek(BLOCK_BYTES).strip()
     if not head:
-        raise DataError(f"{'standard input' if source == STDIN else source}: empty")
+        raise DataError(f"{name}: empty")
     if head.startswith(_PARQUET):
         file = pa.parquet.ParquetFile(stream if stream.seekable() else pa.BufferReader(stream.read()))
         yield from _at_least_one(file.iter_batches(ROWS_PER_CHUNK), file.schema_arrow)
     elif head.lstrip()[:1] == b"{":
-        yield pa.json.read_json(stream)
+        yield from _json_cells(stream, name)
+    elif re.match(rb"\s*\[\s*[{\[]", head):
+        raise DataError(f"{name}: is a JSON array; flowcli reads JSON lines, one object on each line")
     else:
         yield from _csv_cells(stream, source)
+
+
+def _json_cells(stream: io.BufferedReader, name: str) -> Iterator[pa.Table]:
+    """JSON lines, with the values' own types: a text stays a text, whatever it looks like."""
+    first = 1
+    while lines := list(islice((line for line in stream if line.strip()), ROWS_PER_CHUNK)):
+        rows = []
+        for number, line in enumerate(lines, first):
+            try:
+                row = json.loads(line, object_pairs_hook=_no_key_twice)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                raise DataError(f"{name}: row {number}: not one JSON object on a line, each key once")
+            rows.append(row)
+        first += len(lines)
+        keys = dict.fromkeys(key for row in rows for key in row)
+        yield pa.table({key: _json_column([row.get(key) for row in rows], f"{name}: {key!r}") for key in keys})
+
+
+def _json_column(values: list[Any], name: str) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        raise DataError(f"{name}: its values are of different types, or too large") from None
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key is there twice")
+    return dict(pairs)
 
 
 def _at_least_one(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -135,7 +178,9 @@ def _at_least_one(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Itera
 
 def _csv_cells(stream: io.BufferedReader, source: str) -> Iterator[pa.Table]:
     name = "standard input" if source == STDIN else source
-    header = _header_line(stream)
+    header = _header(stream, name)
+    if not header.strip():
+        raise DataError(f"{name}: empty")
     ragged: list[str] = []
 
     def refuse(row: pyarrow.csv.InvalidRow) -> str:
@@ -146,7 +191,7 @@ def _csv_cells(stream: io.BufferedReader, source: str) -> Iterator[pa.Table]:
     parse = pa.csv.ParseOptions(
         delimiter=_delimiter(header, source), newlines_in_values=True, invalid_row_handler=refuse
     )
-    names = _names(header, parse)
+    names = next(csv.reader(io.StringIO(header), delimiter=parse.delimiter))
     try:
         reader = pa.csv.open_csv(
             stream,
@@ -168,24 +213,30 @@ def _csv_cells(stream: io.BufferedReader, source: str) -> Iterator[pa.Table]:
         raise
 
 
-def _header_line(stream: io.BufferedReader) -> bytes:
-    """The first line, as far as it is buffered, without consuming it."""
-    head = stream.peek(BLOCK_BYTES).removeprefix(b"\xef\xbb\xbf")
-    return re.split(rb"\r?\n", head, maxsplit=1)[0]
+def _not_utf8(name: str) -> str:
+    return f"{name}: is not UTF-8 text; convert it, for example with iconv -f latin1 -t utf8"
 
 
-def _delimiter(header: bytes, source: str) -> str:
+def _header(stream: io.BufferedReader, name: str) -> str:
+    """The header record, as far as it is buffered, without consuming it; a quoted name may hold a newline."""
+    try:
+        text = stream.peek(BLOCK_BYTES).removeprefix(b"\xef\xbb\xbf").decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        if error.end < len(error.object) - 4:
+            raise DataError(_not_utf8(name)) from None
+        text = error.object[: error.start].decode("utf-8")  # a character cut by the end of the buffer
+    header = ""
+    for line in io.StringIO(text.lstrip("\r\n"), newline=""):
+        header += line
+        if header.count('"') % 2 == 0:
+            break
+    return header.rstrip("\r\n")
+
+
+def _delimiter(header: str, source: str) -> str:
     if re.search(r"\.tsv(\.\w+)?$", source):
         return "\t"
-    unquoted = re.sub(rb'"[^"]*"', b"", header).decode("utf-8", "replace")
-    return max(_DELIMITERS, key=unquoted.count)
-
-
-def _names(header: bytes, parse: pyarrow.csv.ParseOptions) -> list[str]:
-    if not header.strip():
-        return []
-    one_line = pa.csv.read_csv(io.BytesIO(header + b"\n"), parse_options=parse)
-    return list(one_line.column_names)
+    return max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", header).count)
 
 
 def _check_names(names: list[str], source: str) -> None:

@@ -6,12 +6,13 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -48,42 +49,57 @@ class DelimitedWriter:
             csv.writer(header, delimiter=self.delimiter, lineterminator="\n").writerow(cells.column_names)
             self.stream.write(header.getvalue().encode())
             self.header_written = True
+        cells = pa.table({name: _plain(column) for name, column in zip(cells.column_names, cells.columns, strict=True)})
         special = rf'["\r\n{self.delimiter}]'
         texts = [column for column in cells.columns if pa.types.is_string(column.type)]
-        if any(pc.any(pc.match_substring_regex(column, special)).as_py() for column in texts):
+        # An empty line would be no row to most readers.
+        blank = cells.num_columns == 1 and cells.column(0).null_count > 0
+        if blank or any(pc.any(pc.match_substring_regex(column, special)).as_py() for column in texts):
             self.stream.write(_joined(cells, special, self.delimiter))
-        else:
-            body = io.BytesIO()
-            options = pa.csv.WriteOptions(include_header=False, delimiter=self.delimiter, quoting_style="none")
-            pa.csv.write_csv(cells, body, options)
-            self.stream.write(body.getbuffer())
+            return
+        body = io.BytesIO()
+        options = pa.csv.WriteOptions(include_header=False, delimiter=self.delimiter, quoting_style="none")
+        pa.csv.write_csv(cells, body, options)
+        self.stream.write(body.getbuffer())
 
     def close(self) -> None:
         self.stream.flush()
 
 
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Every kind of text as the one that Arrow's CSV writer takes."""
+    kind = column.type
+    texts = (pa.types.is_large_string, pa.types.is_string_view, pa.types.is_dictionary)
+    return column.cast(pa.string()) if any(is_text(kind) for is_text in texts) else column
+
+
 def _joined(cells: pa.Table, special: str, delimiter: str) -> bytes:
     """Rows as lines, with quotes around the cells that need them and no others (Arrow quotes all text or none)."""
+    empty = '""' if cells.num_columns == 1 else ""
     columns = []
     for column in cells.columns:
         text = column.cast(pa.string())
         quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
-        columns.append(pc.if_else(pc.match_substring_regex(text, special), quoted, text).fill_null(""))
+        columns.append(pc.if_else(pc.match_substring_regex(text, special), quoted, text).fill_null(empty))
     return "".join(f"{line}\n" for line in pc.binary_join_element_wise(*columns, delimiter).to_pylist()).encode()
 
 
 class JsonLinesWriter:
-    """One JSON object a row."""
+    """One JSON object a row; infinities, which JSON has not, are null."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
 
     def write(self, cells: pa.Table) -> None:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in cells.to_pylist())
+        lines = (json.dumps(_finite(row), ensure_ascii=False) + "\n" for row in cells.to_pylist())
         self.stream.write("".join(lines).encode())
 
     def close(self) -> None:
         self.stream.flush()
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
 class ParquetWriter:
@@ -132,6 +148,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         FlowcliError: the folder cannot be written to, or the disk is full.
     """
     temporary: str | None = None
+    path = Path(os.path.realpath(path))  # a link keeps pointing at the file that is replaced
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as stream:

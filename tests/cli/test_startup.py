@@ -1,0 +1,171 @@
+"""Help, checks and usage errors answer at once: nothing heavy is imported."""
+
+import sys
+import time
+
+import pytest
+from running import run_program
+
+from flowcli import __version__
+from flowcli.cli.app import app
+
+HEAVY = {"torch", "pandas", "numpy", "pyro", "pyarrow", "scipy", "sklearn", "safetensors"}
+COMMANDS = [
+    *([command.name] for command in app.registered_commands),
+    ["config"],
+    *(["config", name] for name in ("list", "check", "show", "schema")),
+]
+
+BAD_CONFIG = "flow: {transforms: [affin]}\ntrain: {epocs: 3}\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a table, a bad config, and a run folder that holds something."""
+    folder = tmp_path_factory.mktemp("startup")
+    (folder / "t.csv").write_text("x,y\n1,2\n3,4\n")
+    (folder / "bad.yaml").write_text(BAD_CONFIG)
+    (folder / "broken.yaml").write_text("train: [\n")
+    (folder / "taken").mkdir()
+    (folder / "taken" / "notes.txt").write_text("mine")
+    return folder
+
+
+def imported(folder, *args):
+    """How the program ended, and which heavy packages it imported."""
+    ended = run_program(*args, cwd=folder, python=("-X", "importtime"))
+    told, modules = [], set()
+    for line in ended.err.splitlines():
+        if line.startswith("import time:"):
+            modules.add(line.rpartition("|")[2].strip().split(".")[0])
+        else:
+            told.append(line)
+    assert "flowcli" in modules
+    return ended, "\n".join(told), modules & HEAVY
+
+
+def test_every_command_is_known_here():
+    assert {"fit", "score", "sample", "encode", "decode", "show", "transforms", "init"} <= {
+        names[0] for names in COMMANDS
+    }
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+@pytest.mark.parametrize("names", [[], *COMMANDS], ids=" ".join)
+def test_help(folder, names, option):
+    ended, told, heavy = imported(folder, *names, option)
+    assert ended.status == 0
+    assert ended.out.startswith(f"Usage: {' '.join(['flowcli', *names])}") or ended.out.startswith(
+        f"Usage: python -m flowcli {' '.join(names)}".rstrip()
+    )
+    assert told == ""
+    assert heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--version"], f"flowcli {__version__}"),
+        (["config", "list"], "realnvp"),
+        (["config", "show", "maf"], "affine_autoregressive"),
+        (["config", "schema"], "$schema"),
+        (["transforms"], "spline_coupling"),
+        (["transforms", "--json"], '"reference"'),
+        (["transforms", "permute"], "order"),
+        (["init"], "learning_rate"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_needs_no_data(folder, args, words):
+    ended, told, heavy = imported(folder, *args)
+    assert ended.status == 0
+    assert words in ended.out
+    assert told == ""
+    assert heavy == set()
+
+
+def test_a_good_config_is_checked(folder):
+    ended, told, heavy = imported(folder, "config", "check", "maf", "-s", "train.epochs=3")
+    assert (ended.status, ended.out) == (0, "")
+    assert "good" in told
+    assert heavy == set()
+
+
+USAGE_ERRORS = [
+    (["nope"], "No such command 'nope'"),
+    (["fit", "--nope"], "No such option"),
+    (["score", "--model"], "requires an argument"),
+    (["sample"], "--n"),
+    (["sample", "--n", "x"], "--n"),
+    (["sample", "--n", "-1"], "--n"),
+    (["sample", "--n", "3", "--given", "species"], "COLUMN=VALUE"),
+    (["sample", "--n", "3", "--given", "a=1", "--given-file", "t.csv"], "not both"),
+    (["sample", "--n", "3", "--given-file", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["sample", "--n", "3"], "no model"),
+    (["sample", "--n", "3", "-m", "nowhere"], "nowhere: no such run"),
+    (["sample", "--n", "3", "-o", "out.xyz"], ".parquet"),
+    (["show"], "no model"),
+    (["show", "nowhere"], "nowhere: no such run"),
+    (["show", "taken"], "taken"),
+    (["score", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["score", "."], "folder"),
+    (["score", "t.csv"], "no model"),
+    (["score", "t.csv", "-m", "nowhere"], "nowhere: no such run"),
+    (["score", "t.csv", "-m", "taken"], "taken"),
+    (["score", "t.csv", "-m", "taken", "-o", "out.xyz"], ".parquet"),
+    (["score", "t.csv", "--on-bad-row", "skip"], "--on-bad-row"),
+    (["score", "t.csv", "--device", "tpu"], "--device"),
+    (["score", "-", "-"], "once"),
+    (["encode", "t.csv", "-m", "nowhere"], "nowhere: no such run"),
+    (["decode", "t.csv", "-m", "nowhere"], "nowhere: no such run"),
+    (["decode", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["fit", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["fit", "t.csv", "-c", "nowhere"], "no config file or preset 'nowhere'"),
+    (["fit", "t.csv", "-c", "bad.yaml"], "Did you mean 'affine'"),
+    (["fit", "t.csv", "-c", "broken.yaml"], "not YAML"),
+    (["fit", "t.csv", "-s", "train.epocs=3"], "Did you mean 'epochs'"),
+    (["fit", "t.csv", "-s", "seed"], "KEY=VALUE"),
+    (["fit", "t.csv", "--seed", "-1"], "--seed"),
+    (["fit", "t.csv", "--seed", "99999999999999999999"], "--seed"),
+    (["fit", "t.csv", "--max-time", "soon"], "--max-time"),
+    (["fit", "t.csv", "--test", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["fit", "t.csv", "-o", "taken"], "--force"),
+    (["fit", "t.csv", "-o", "t.csv"], "is a file"),
+    (["fit", "--resume", "nowhere"], "nowhere"),
+    (["fit", "--resume", "taken", "-c", "maf"], "--resume"),
+    (["fit", "t.csv", "--device", "tpu"], "--device"),
+    (["config", "check", "bad.yaml"], "bad.yaml:1:21: unknown transform 'affin'. Did you mean 'affine'?"),
+    (["config", "check", "broken.yaml"], "broken.yaml:2:1"),
+    (["config", "show", "realnpv"], "Did you mean 'realnvp'?"),
+    (["transforms", "splin"], "Did you mean 'spline'?"),
+    (["init", "nowhere.csv"], "nowhere.csv: no such file"),
+]
+
+
+@pytest.mark.parametrize(("args", "words"), USAGE_ERRORS, ids=[" ".join(args) for args, _ in USAGE_ERRORS])
+def test_usage_errors(folder, args, words):
+    ended, told, heavy = imported(folder, *args)
+    assert ended.status == 2
+    assert ended.out == ""
+    assert words in told
+    assert "Traceback" not in told
+    assert "unexpected" not in told
+    assert heavy == set()
+
+
+def test_usage_errors_leave_nothing_behind(program, tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n3,4\n")
+    for args in (["-s", "train.epocs=3", "-o", "new/run"], ["-s", "train.epocs=3"], ["--device", "tpu"]):
+        assert program("fit", "t.csv", *args).status == 2
+        assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_help_is_quick(folder):
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert run_program("--help", cwd=folder).status == 0
+        taken.append(time.perf_counter() - start)
+    # The aim is a quarter of a second; a busy machine is given three.
+    print(f"--help: {sorted(taken)[2]:.2f} s (median)", file=sys.stderr)
+    assert min(taken) <= 0.75

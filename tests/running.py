@@ -1,0 +1,41 @@
+"""Running the real program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of the program ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """One thread, no colours, and no model named from outside."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("FLOWCLI_MODEL", "FORCE_COLOR")}
+    return {**kept, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "100", **more}
+
+
+def run_program(*args: object, cwd: Path, stdin: str | bytes = b"", python: tuple[str, ...] = (), **env: str) -> Ended:
+    """Run the real program as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, *python, "-m", "flowcli", *map(str, args)],
+        cwd=cwd,
+        input=stdin.encode() if isinstance(stdin, str) else stdin,
+        capture_output=True,
+        env=environment(**env),
+        timeout=120,
+    )
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -1,0 +1,222 @@
+"""What each column is taken for, and what is refused by name."""
+
+import random
+
+import pyarrow as pa
+import pytest
+
+from flowcli.errors import ConfigError, DataError
+from flowcli.tables.columns import MOST_DECIMALS, Column, fit_columns, infer_columns
+from flowcli.tables.table import Origin, Table
+
+N = 60
+NUMBERS = [f"{random.Random(1).gauss(0, 1) + i:.3f}" for i in range(N)]
+
+
+def table(**columns) -> Table:
+    """A table of text cells, or of typed ones."""
+    return Table(pa.table(columns), (Origin("t.csv", 1, len(next(iter(columns.values())))),))
+
+
+def inferred(cells, **options) -> Column:
+    """What a column is taken for beside a good one."""
+    columns = infer_columns(table(good=NUMBERS, c=cells), **options)
+    return next(column for column in columns if column.name == "c")
+
+
+def refused(**columns) -> str:
+    with pytest.raises(DataError) as caught:
+        infer_columns(table(good=NUMBERS, **columns))
+    message = str(caught.value)
+    assert message.startswith("t.csv: ")
+    assert "--drop" in message
+    assert "'good'" not in message
+    return message
+
+
+def test_text_that_holds_numbers_is_a_number():
+    column = inferred(NUMBERS)
+    assert (column.kind, column.decimals) == ("number", 3)
+
+
+def test_whole_numbers_have_no_decimals():
+    assert inferred([str(i) for i in range(N)]).decimals == 0
+    assert inferred(list(range(N))).decimals == 0
+
+
+def test_long_fractions_are_not_a_way_of_writing():
+    assert inferred([f"{i}.{'1' * (MOST_DECIMALS + 1)}" for i in range(N)]).decimals is None
+    assert inferred([float(i) / 7 for i in range(N)]).decimals is None
+
+
+def test_leading_zeros_make_a_label():
+    column = inferred(["00501", "94110"] * (N // 2))
+    assert (column.kind, column.categories) == ("label", ("00501", "94110"))
+
+
+def test_none_is_a_word_like_any_other():
+    column = inferred(["None", "some", "all"] * (N // 3))
+    assert (column.kind, column.categories) == ("label", ("None", "all", "some"))
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_labels_in_other_types(kind):
+    assert inferred(pa.array(["a", "b"] * (N // 2)).cast(kind)).categories == ("a", "b")
+
+
+def test_booleans_are_labels():
+    assert inferred([True, False] * (N // 2)).categories == ("false", "true")
+
+
+def test_a_category_that_is_declared_and_not_there_is_no_label():
+    cells = pa.DictionaryArray.from_arrays(pa.array([0, 1] * (N // 2)), pa.array(["a", "b", "never"]))
+    assert inferred(cells).categories == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("cells", "value"), [(["7.0"] * N, "7.0"), (["a"] * N, "a"), (["00501"] * N, "00501"), ([7] * N, "7")]
+)
+def test_one_value_is_a_constant_as_it_was_written(cells, value):
+    column = inferred(cells)
+    assert (column.kind, column.value) == ("constant", value)
+
+
+def test_one_number_written_in_several_ways_is_no_label():
+    # Equal numbers, whatever their spelling: nothing varies here.
+    data = table(good=NUMBERS, c=["7", "7.0"] * (N // 2))
+    columns = fit_columns(infer_columns(data), data)
+    assert [column.kind for column in columns] == ["number", "constant"]
+
+
+def test_context_and_drop():
+    columns = infer_columns(table(good=NUMBERS, c=NUMBERS, d=["x"] * N), context=["c"], drop=["d"])
+    assert [(column.name, column.context) for column in columns] == [("good", False), ("c", True)]
+
+
+@pytest.mark.parametrize("key", ["context", "drop"])
+def test_an_unknown_name_is_told_with_the_nearest_and_with_those_there_are(key):
+    with pytest.raises(ConfigError) as caught:
+        infer_columns(table(rooms=NUMBERS, region=["a", "b"] * (N // 2)), **{key: ["regon", "Rooms", "zzz"]})
+    message = str(caught.value)
+    assert f"data.{key}" in message
+    assert "'regon' (did you mean 'region'?)" in message
+    assert "'Rooms' (did you mean 'rooms'?)" in message
+    assert "'zzz'" in message
+    assert "it has 'rooms', 'region'" in message
+
+
+def test_a_column_both_given_and_left_out_is_refused():
+    with pytest.raises(ConfigError, match="'c'"):
+        infer_columns(table(good=NUMBERS, c=NUMBERS), context=["c"], drop=["c"])
+
+
+# Refused, by name, with the ways out
+
+
+def test_dates_are_refused_with_an_example():
+    message = refused(day=[f"2020-01-{i % 28 + 1:02d} 0{i % 10}:{i}" for i in range(N)])
+    assert "'day'" in message
+    assert "'2020-01-01 00:0'" in message
+
+
+def test_typed_dates_are_refused():
+    assert "'day'" in refused(day=pa.array(range(N), pa.timestamp("s")))
+
+
+def test_free_text_is_refused_with_its_counts():
+    message = refused(note=[f"note {i}" for i in range(N)])
+    assert "'note'" in message
+    assert f"{N} different values in {N} rows" in message
+
+
+def test_holes_are_refused_with_their_count():
+    assert f"'c' (2 of {N} cells are missing)" in refused(c=["", *NUMBERS[1:-1], "NA"])
+    assert f"'c' (1 of {N} cells are missing)" in refused(c=[None, *(["a", "b"] * N)[: N - 1]])
+    assert "'c'" in refused(c=[float("nan"), *range(N - 1)])
+
+
+@pytest.mark.parametrize("word", ["-nan", "NAN", "nan(0)"])
+def test_every_spelling_of_nan_is_refused(word):
+    assert "'c'" in refused(c=[word, *NUMBERS[1:]])
+
+
+def test_a_column_of_nothing_is_refused():
+    assert "'c' (every cell is missing)" in refused(c=[""] * N)
+    assert "'c' (every cell is missing)" in refused(c=pa.nulls(N))
+
+
+def test_infinite_numbers_are_refused_with_the_first_row():
+    assert "'c' (infinite in row 3)" in refused(c=[*NUMBERS[:2], "inf", *NUMBERS[3:-1], "-inf"])
+
+
+def test_a_few_words_among_numbers_are_refused_with_the_first():
+    message = refused(c=[*NUMBERS[:6], "n/m", *NUMBERS[7:-1], "?"])
+    assert "2 cells are not numbers, the first is 'n/m' in row 7" in message
+
+
+def test_lists_are_refused():
+    assert "'c'" in refused(c=[[i] for i in range(N)])
+
+
+def test_numbers_too_large_for_a_scale_are_refused_by_name():
+    # Their variance is beyond what a float64 holds.
+    cells = [f"{i}e300" for i in range(1, N + 1)]
+    data = table(good=NUMBERS, c=cells)
+    with pytest.raises(DataError, match="'c'"):
+        fit_columns(infer_columns(data), data)
+
+
+def test_numbers_too_small_for_a_scale_are_refused_by_name_or_constant():
+    data = table(good=NUMBERS, c=[f"{i}e-300" for i in range(1, N + 1)])
+    columns, told = [], ""
+    try:
+        columns = fit_columns(infer_columns(data), data)
+    except DataError as error:
+        told = str(error)
+    assert "'c'" in told or columns[1].kind == "constant"
+
+
+def test_all_of_them_are_told_at_once():
+    message = refused(a=[""] * N, b=[f"note {i}" for i in range(N)], c=["inf", *NUMBERS[1:]])
+    for name in ("'a'", "'b'", "'c'"):
+        assert name in message
+
+
+def test_a_table_without_rows_is_refused():
+    with pytest.raises(DataError, match="no rows"):
+        infer_columns(table(a=pa.array([], pa.string())))
+
+
+@pytest.mark.parametrize("context", [[], ["a", "b"]])
+def test_a_table_with_nothing_to_model_is_refused(context):
+    cells = ["7"] * N if not context else NUMBERS
+    with pytest.raises(DataError, match="no column is left to model"):
+        infer_columns(table(a=cells, b=cells), context=context)
+
+
+# What comes from the training rows
+
+
+def test_statistics_come_from_the_training_rows_alone():
+    data = table(x=["1", "2", "3", "1000"], kind=["a", "b", "a", "unseen"])
+    columns = [
+        Column(name="x", kind="number", reason=""),
+        Column(name="kind", kind="label", reason="", categories=("a",)),
+    ]
+    x, kind = fit_columns(columns, data.take(pa.array([0, 1, 2]).to_numpy()))
+    assert x.mean == 2
+    assert x.scale == pytest.approx((2 / 3) ** 0.5)
+    assert kind.categories == ("a", "b")
+
+
+def test_a_column_that_does_not_vary_in_training_becomes_a_constant():
+    data = table(x=["5.0", "5.0", "6.0"])
+    (x,) = fit_columns([Column(name="x", kind="number", reason="", decimals=1)], data.take(pa.array([0, 1]).to_numpy()))
+    assert x.kind == "constant"
+    assert float(x.value) == 5
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"scale": -1.0}, {"scale": float("nan")}, {"mean": float("inf")}])
+def test_a_column_without_a_usable_scale_is_refused(wrong):
+    with pytest.raises(ValueError, match="usable"):
+        Column(name="x", kind="number", reason="", **wrong)

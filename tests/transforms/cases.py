@@ -1,0 +1,108 @@
+"""Every registered transform, in every named variant, as built and with perturbed weights."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from torch import Tensor, nn
+
+from flowcli.transforms import registry
+from flowcli.transforms.bijection import Bijection
+from flowcli.transforms.catalogue import Entry, Parameter
+from flowcli.transforms.elementwise import Elementwise
+
+CONTEXT_FEATURES = 3
+VARIED = ("kind", "direction", "split", "order")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A transform with its parameters, for so many columns and so much context."""
+
+    entry: Entry
+    parameters: Mapping[str, Any] = field(hash=False)
+    features: int
+    context_features: int = 0
+
+    def __str__(self) -> str:
+        chosen = [str(self.parameters[name]) for name in VARIED if name in self.parameters]
+        context = ["context"] if self.context_features else []
+        return "-".join([self.entry.name, *chosen, f"d{self.features}", *context])
+
+    def build(
+        self, seed: int = 0, dtype: torch.dtype = torch.float64, perturbed: bool = True, size: float = 1.0
+    ) -> Bijection:
+        """The transform, its start and its perturbation drawn from the seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            transform = registry.build(self.entry.name, self.features, self.context_features, self.parameters)
+            if perturbed:
+                perturb(transform, size)
+        return transform.to(dtype)
+
+    def rows(self, rows: int, seed: int = 1, dtype: torch.dtype = torch.float64, spread: float = 2.0) -> Tensor:
+        """Random inputs ``(rows, d)``; the last row is far outside a spline's bounds."""
+        generator = torch.Generator().manual_seed(seed)
+        values = torch.randn(rows, self.features, generator=generator, dtype=torch.float64) * spread
+        values[-1] = values[-1].sign() * 20
+        return values.to(dtype)
+
+    def context(self, *batch: int, seed: int = 2, dtype: torch.dtype = torch.float64) -> Tensor | None:
+        """Random context ``(*batch, c)``, or ``None``."""
+        if not self.context_features:
+            return None
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(*batch, self.context_features, generator=generator, dtype=torch.float64).to(dtype)
+
+    @property
+    def costs(self) -> tuple[str, str]:
+        """The costs of scoring and of sampling."""
+        return self.entry.costs(self.parameters)
+
+
+def choices(parameter: Parameter) -> tuple[Any, ...]:
+    """The words a parameter may be set to; none for numbers."""
+    branches = [parameter.type, *get_args(parameter.type)]
+    return next((get_args(branch) for branch in branches if get_origin(branch) is Literal), ())
+
+
+def variants(entry: Entry, varied: tuple[str, ...] = VARIED) -> Iterator[dict[str, Any]]:
+    """The defaults with every combination of kind, direction and split, and with every named order."""
+    defaults = {parameter.name: parameter.default for parameter in entry.parameters}
+    named = {p.name: choices(p) for p in entry.parameters if p.name in varied and choices(p)}
+    orders = named.pop("order", ())
+    for chosen in itertools.product(*named.values()):
+        yield {**defaults, **dict(zip(named, chosen, strict=True))}
+    for order in orders:
+        if order != defaults["order"]:
+            yield {**defaults, "order": order}
+
+
+def all_cases(features: tuple[int, ...], varied: tuple[str, ...] = VARIED) -> list[Case]:
+    """The registry's whole table."""
+    return [
+        Case(entry, parameters, d, context)
+        for entry in registry.entries().values()
+        for parameters in variants(entry, varied)
+        for d in features
+        if d >= entry.min_features
+        for context in ((0, CONTEXT_FEATURES) if entry.takes_context else (0,))
+    ]
+
+
+@torch.no_grad()
+def perturb(module: nn.Module, size: float = 1.0) -> None:
+    """Add noise under which a transformer's raw parameters are roughly standard normal."""
+    for part in module.modules():
+        for parameter in part.parameters(recurse=False):
+            if isinstance(part, Elementwise):
+                scale = 1.0  # the raw parameters themselves
+            elif parameter.dim() > 1:
+                scale = parameter.shape[-1] ** -0.5
+            else:
+                scale = 0.5
+            parameter += size * scale * torch.randn_like(parameter)
