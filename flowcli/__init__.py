@@ -38,14 +38,12 @@ def fit(frame: pd.DataFrame, config: str | None = None, *, device: str = "auto",
         ConfigError: the config is wrong.
         DataError: the table cannot be modelled.
     """
-    import json
-
     from flowcli.config.load import load_config
     from flowcli.fitting import fit_table
     from flowcli.tables.table import from_dataframe
 
-    overrides = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in settings.items()]
-    return fit_table(from_dataframe(frame), load_config(config, overrides), device=device).model
+    options = {key: (key.replace("__", "."), value) for key, value in settings.items()}
+    return fit_table(from_dataframe(frame), load_config(config, options=options), device=device).model
 
 
 def load(path: str | Path | None = None, device: str = "auto") -> Model:

@@ -181,7 +181,10 @@ class _Parts:
 
 def _split(table: Table, config: Config) -> _Parts:
     shares = [part if isinstance(part, float) else 0.0 for part in (config.data.validation, config.data.test)]
-    training, validation, test = split_rows(len(table), shares[0], shares[1], config.seed)
+    try:
+        training, validation, test = split_rows(len(table), shares[0], shares[1], config.seed)
+    except DataError as error:
+        raise DataError(f"{table.source()}: {error}") from None
     test_rows = test + 1
     tables = [table.take(rows) for rows in (training, validation, test)]
     if isinstance(config.data.validation, str):

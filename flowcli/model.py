@@ -61,6 +61,7 @@ class Model:
             density.load_state_dict(weights)
         except (SafetensorError, RuntimeError, OSError) as error:
             raise ModelError(f"{file}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
+        _check_orders(density, file)
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             raise ModelError(f"{file}: damaged: a weight is not a finite number")
         return cls(header, density, place)
@@ -183,7 +184,7 @@ class Model:
 
     def _given(self, given: Table | pd.DataFrame | None) -> tuple[npt.NDArray[np.float64], pa.Table | None]:
         """The encoded context ``(m, c)`` and its cells; one empty row when the model has no context."""
-        names = [column.name for column in self.header.columns if column.context]
+        names = [column.name for column in self.encoder.context]
         if given is None:
             if names:
                 raise UsageError(f"the model is conditional: give a value for {', '.join(names)}")
@@ -212,6 +213,16 @@ class Model:
 
     def _rows(self, encoded: Encoded) -> Rows:
         return Rows.of(encoded, self.device, torch.float64)
+
+
+def _check_orders(density: TableDensity, file: Path) -> None:
+    """Refuse a damaged order of columns: indexing with it would fail, or lose a column."""
+    for module in density.modules():
+        order, restore = getattr(module, "order", None), getattr(module, "restore", None)
+        if isinstance(order, torch.Tensor) and isinstance(restore, torch.Tensor):
+            positions = torch.arange(len(order))
+            if not (torch.equal(order.sort().values, positions) and torch.equal(order.argsort(), restore)):
+                raise ModelError(f"{file}: damaged: an order of columns is not one")
 
 
 def untrained_density(header: ModelHeader) -> TableDensity:

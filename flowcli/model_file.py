@@ -42,6 +42,8 @@ def read_header(path: Path) -> ModelHeader:
         ModelError: the file is not a model of flowcli, is cut short, or is of an unknown format version.
     """
     metadata = read_metadata(path)
+    if "flowcli_checkpoint" in metadata:
+        raise ModelError(f"{path}: a checkpoint, not a model; flowcli fit --resume {path.parent} goes on with it")
     version = metadata.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(
@@ -69,11 +71,19 @@ def read_metadata(path: Path) -> dict[str, Any]:
             if not 2 <= length <= min(LARGEST_HEADER, size - 8):
                 raise ModelError(f"{path}: not a model file of flowcli (safetensors), or cut short")
             header = json.loads(file.read(length))
+        _check_size(path, header, size - 8 - length)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise ModelError(f"{path}: not a model file of flowcli (safetensors)") from None
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict):
         raise ModelError(f"{path}: a safetensors file, but not a model of flowcli")
     return metadata
+
+
+def _check_size(path: Path, header: dict[str, Any], size: int) -> None:
+    """Refuse a file whose tensors do not fill the rest of it."""
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    if max(ends, default=0) != size:
+        raise ModelError(f"{path}: damaged: the file is cut short, or something is appended to it")

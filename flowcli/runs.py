@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from flowcli.errors import FlowcliError, UsageError
-from flowcli.tables.write import written_whole
+from flowcli.files import written_whole
 
 RUNS = Path("runs")
 MODEL = "model.safetensors"
@@ -20,7 +20,6 @@ CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 TEST_SCORES = "test_scores.csv"
-FILES = (MODEL, CHECKPOINT, CONFIG, METRICS, HISTORY, TEST_SCORES)
 
 
 def default_run_folder(first_source: str) -> Path:
@@ -34,8 +33,10 @@ def default_run_folder(first_source: str) -> Path:
     return folder
 
 
-def claim_run_folder(folder: Path, force: bool) -> None:
-    """Make the folder, empty; with ``force`` an earlier run's files are removed.
+def claim_run_folder(folder: Path, force: bool) -> list[Path]:
+    """Make the folder; return the folders that were made for it, for :func:`release_run_folder`.
+
+    With ``force`` an earlier run may be in it: its files stay until the new ones are there.
 
     Raises:
         UsageError: the folder holds something.
@@ -43,21 +44,21 @@ def claim_run_folder(folder: Path, force: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; -o names a folder for the run")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not force:
-            raise UsageError(f"{folder}: holds something already; --force replaces the run in it")
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder}: holds something already; --force replaces the run in it")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FlowcliError(f"{folder}: cannot be made: {error.strerror}") from None
+    return made
 
 
-def release_run_folder(folder: Path) -> None:
-    """Remove the folder again if nothing was written to it."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        shutil.rmtree(folder, ignore_errors=True)
+def release_run_folder(made: list[Path]) -> None:
+    """Remove the folders that were made for a run, where nothing was written to them."""
+    for place in made:
+        with contextlib.suppress(OSError):
+            place.rmdir()
 
 
 def write_run(folder: Path, files: dict[str, bytes], metrics: dict[str, Any]) -> None:
@@ -66,6 +67,7 @@ def write_run(folder: Path, files: dict[str, bytes], metrics: dict[str, Any]) ->
     Raises:
         FlowcliError: a file cannot be written.
     """
+    (folder / METRICS).unlink(missing_ok=True)
     last = (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode()
     for name, content in {**files, METRICS: last}.items():
         with written_whole(folder / name) as stream:

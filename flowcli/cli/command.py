@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
+import threading
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -21,6 +23,12 @@ _COMMON: dict[str, Any] = {
 }
 
 
+def set_pipe_signal(kill: bool) -> None:
+    """Whether a write into a pipe without a reader kills the process quietly, or raises ``BrokenPipeError``."""
+    if hasattr(signal, "SIGPIPE") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL if kill else signal.SIG_IGN)
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Add the common options to a command, and turn its errors into one message and an exit status."""
     signature = inspect.signature(function, eval_str=True)
@@ -32,6 +40,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(*args: Any, quiet: bool, verbose: bool, debug: bool, **options: Any) -> None:
         messages.level = -1 if quiet else int(verbose)
+        # A fit must not die over a message that nobody reads.
+        set_pipe_signal(kill=False)
         try:
             function(*args, **options)
         except FlowcliError as error:

@@ -14,10 +14,13 @@ def decode(data: Data = None, model: ModelPath = None, output: Output = "-", dev
     Example: flowcli decode latents.csv -m runs/iris -o rows.csv
     """
     names = sources(data)
+    from flowcli.runs import resolve_model
+
+    path = resolve_model(model)
     from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
     from flowcli.tables.read import read_chunks
 
     use_one_thread()
-    loaded = Model.load(model, device)
+    loaded = Model.load(path, device)
     write_tables((loaded.decode(table) for name in names for table in read_chunks(name)), output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,23 +66,23 @@ def fit(
 
     Example: flowcli fit houses.csv -c maf --context rooms,region -o runs/houses
     """
-    asked: dict[str, Any] = {
-        "seed": seed,
-        "train.max_time": max_time,
-        "data.context": names(context) or None,
-        "data.drop": names(drop) or None,
-        "data.validation": validation,
-        "data.test": test,
+    options: dict[str, tuple[str, Any]] = {
+        "--seed": ("seed", seed),
+        "--max-time": ("train.max_time", max_time),
+        "--context": ("data.context", names(context) or None),
+        "--drop": ("data.drop", names(drop) or None),
+        "--validation": ("data.validation", validation),
+        "--test": ("data.test", test),
     }
-    asked = {key: value for key, value in asked.items() if value is not None}
+    options = {name: (key, value) for name, (key, value) in options.items() if value is not None}
     if resume is not None:
-        if config or settings or output or force or asked:
+        if config or settings or output or force or options:
             raise UsageError(
                 "--resume goes on with the run's own config and folder; give only DATA and --device with it"
             )
         fitted, folder = _resume(Path(resume), data, device)
     else:
-        fitted, folder = _start(sources(data), config, settings or [], asked, device, output, force)
+        fitted, folder = _start(sources(data), config, settings or [], options, device, output, force)
     _tell(fitted, folder)
     if as_json:
         write_json(fitted.metrics)
@@ -95,28 +94,27 @@ def _start(
     files: list[str],
     config: str | None,
     settings: list[str],
-    asked: dict[str, Any],
+    options: dict[str, tuple[str, Any]],
     device: str,
     output: str | None,
     force: bool,
 ) -> tuple[Fitted, Path]:
     """Fit into a new run folder, which is removed again when nothing came of it."""
-    for key in ("data.validation", "data.test"):
-        if key in asked and not Path(asked[key]).exists():
-            raise UsageError(f"{asked[key]}: no such file")
+    for name in ("--validation", "--test"):
+        if name in options and not Path(options[name][1]).exists():
+            raise UsageError(f"{options[name][1]}: no such file")
     from flowcli.config.load import load_config
 
-    overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items()]
-    resolved = load_config(config, [*settings, *overrides])
+    resolved = load_config(config, settings, options)
 
     from flowcli.runs import claim_run_folder, default_run_folder, release_run_folder
 
     folder = Path(output) if output else default_run_folder(files[0])
-    claim_run_folder(folder, force)
+    made = claim_run_folder(folder, force)
     try:
         return _fit(files, resolved, device, folder), folder
     except BaseException:
-        release_run_folder(folder)
+        release_run_folder(made)
         raise
 
 
@@ -178,7 +176,7 @@ def _tell(fitted: Fitted, folder: Path) -> None:
     messages.note("log-likelihood  (nats per row)")
     for line in likelihood_lines(fitted.metrics):
         messages.note(f"  {line}")
-    context = [column.name for column in fitted.model.header.columns if column.context]
+    context = [column.name for column in fitted.model.encoder.context]
     given = "".join(f" --given {name}=VALUE" for name in context)
     messages.note(f"saved {folder}. Next:")
     messages.note(f"  flowcli score DATA -m {folder}")

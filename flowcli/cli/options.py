@@ -19,6 +19,18 @@ def _complete_setting(incomplete: str) -> list[str]:
     return [f"{key}=" for key in setting_keys() if key.startswith(incomplete)]
 
 
+def _checked_output(output: str) -> str:
+    from flowcli.errors import UsageError
+    from flowcli.tables.formats import output_format
+
+    try:
+        if output != "-":
+            output_format(output)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
+    return output
+
+
 def _checked_device(name: str) -> str:
     from flowcli.errors import UsageError
     from flowcli.training.devices import check_device_name
@@ -54,6 +66,7 @@ Output = Annotated[
         "-o",
         metavar="FILE",
         help="Where to write; the ending says the format (.csv, .tsv, .jsonl, .parquet); '-' is stdout, as CSV.",
+        callback=_checked_output,
     ),
 ]
 ConfigName = Annotated[
@@ -78,7 +91,9 @@ Settings = Annotated[
         autocompletion=_complete_setting,
     ),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Fixes what is random.", show_default=False)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Fixes what is random.", show_default=False)
+]
 Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", callback=_checked_device)
 ]
@@ -114,4 +129,4 @@ def names(text: str | None) -> list[str]:
     """Column names separated by commas; a name with a comma in it is quoted, as in CSV."""
     import csv
 
-    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True))] if text else []
+    return next(csv.reader([text], skipinitialspace=True)) if text else []

@@ -72,16 +72,16 @@ def stdout_stream() -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        _silence_stdout()
+        silence_stdout()
         raise typer.Exit(BROKEN_PIPE_STATUS) from None
     except OSError as error:
-        _silence_stdout()
+        silence_stdout()
         if error.errno == errno.EPIPE:
             raise typer.Exit(BROKEN_PIPE_STATUS) from None
         raise FlowcliError(f"cannot write to stdout: {error.strerror or error}") from None
 
 
-def _silence_stdout() -> None:
+def silence_stdout() -> None:
     """Keep the interpreter's last flush from complaining about a stdout that is gone."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,7 +100,9 @@ def write_json(value: Any) -> None:
 
 def write_tables(tables: Iterable[pa.Table], output: str) -> None:
     """Write a table that comes in pieces to stdout as CSV, or to a file in the format of its ending."""
-    from flowcli.tables.write import output_format, table_writer, written_whole
+    from flowcli.files import written_whole
+    from flowcli.tables.formats import output_format
+    from flowcli.tables.write import table_writer
 
     form = "csv" if output == STDOUT else output_format(output)
     with stdout_stream() if output == STDOUT else written_whole(Path(output)) as stream:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flowcli.cli.describe import column_lines, flow_lines
 from flowcli.cli.output import messages
 from flowcli.fitting import FitObserver
+from flowcli.runs import METRICS
 from flowcli.training.checkpoint import save_checkpoint
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class FitProgress(FitObserver):
         self.started = self.last_line = time.monotonic()
         self.best = float("-inf")
         self.first_epoch = 0
+        self.saved = False
         self.bar: Progress | None = None
         self.task: TaskID | None = None
 
@@ -68,6 +70,10 @@ class FitProgress(FitObserver):
         self._catch_signals(training)
 
     def checkpoint(self, training: Training, config: Config) -> None:
+        if not self.saved:
+            # From here on the folder holds this run, not an earlier one that --force replaces.
+            (self.checkpoint_path.parent / METRICS).unlink(missing_ok=True)
+            self.saved = True
         save_checkpoint(self.checkpoint_path, training, config, self.data)
 
     def _catch_signals(self, training: Training) -> None:

@@ -52,14 +52,24 @@ def sample(
         if not equals or not name:
             raise UsageError(f"--given takes COLUMN=VALUE; got '{text}'")
 
-    from flowcli.model_file import read_header
+    twice = [name for name, _, _ in pairs if [other for other, _, _ in pairs].count(name) > 1]
+    if twice:
+        raise UsageError(f"--given {twice[0]}: given twice; for several values use --given-file")
+
     from flowcli.runs import resolve_model
 
-    context = [column.name for column in read_header(resolve_model(model)).columns if column.context]
+    path = resolve_model(model)
+
+    from flowcli.model_file import read_header
+
+    columns = read_header(path).columns
+    context = [column.name for column in columns if column.context and column.kind != "constant"]
     unknown = [name for name, _, _ in pairs if name not in context]
     if unknown:
         has = f"its context columns are {', '.join(context)}" if context else "the model has none"
         raise UsageError(f"--given {unknown[0]}: not a context column; {has}")
+    if given_file is not None and not context:
+        raise UsageError("--given-file: the model has no context columns")
     missing = [name for name in context if name not in {name for name, _, _ in pairs}]
     if missing and given_file is None:
         options = " ".join(f"--given {name}=VALUE" for name in missing)
@@ -76,7 +86,7 @@ def sample(
         seed = secrets.randbits(63)
         messages.detail(f"seed {seed}")
     table = _given_table(pairs, given_file)
-    write_tables(Model.load(model, device).sample_chunks(n, table, seed), output)
+    write_tables(Model.load(path, device).sample_chunks(n, table, seed), output)
 
 
 def _given_table(pairs: list[tuple[str, str, str]], file: str | None) -> Table | None:

@@ -40,11 +40,14 @@ def score(
     Example: flowcli score test.csv -m runs/iris | sort -g | head
     """
     names = sources(data)
+    from flowcli.runs import resolve_model
+
+    path = resolve_model(model)
     from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
 
     use_one_thread()
-    write_tables(_scores(Model.load(model, device), names, on_bad_row.value), output)
+    write_tables(_scores(Model.load(path, device), names, on_bad_row.value), output)
 
 
 def _scores(model: Model, names: list[str], on_bad_row: str) -> Iterator[pa.Table]:
@@ -61,6 +64,11 @@ def _scores(model: Model, names: list[str], on_bad_row: str) -> Iterator[pa.Tabl
             empty += int(np.isnan(log_prob).sum())
             yield pa.table({"log_prob": pa.array(log_prob, from_pandas=True)})
     if impossible:
-        messages.note(f"{impossible:,} rows have probability zero (-inf): a label that was not in training")
+        why = "a label that was not in training, or a number beyond all measure"
+        messages.note(f"{_rows(impossible)} of probability zero (-inf): {why}")
     if empty:
-        messages.note(f"{empty:,} rows could not be scored and are empty")
+        messages.note(f"{_rows(empty)} could not be scored: left empty")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,37 @@ from flowcli.config.yaml_source import Source, parse_scalar, parse_yaml
 from flowcli.errors import ConfigError, UsageError
 
 
-def load_config(file_or_preset: str | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a config file or a preset, apply ``key=value`` overrides, and check all of it.
+def load_config(
+    file_or_preset: str | None = None,
+    overrides: Sequence[str] = (),
+    options: Mapping[str, tuple[str, Any]] | None = None,
+) -> Config:
+    """Read a config file or a preset, apply ``key=value`` overrides, then options, and check all of it.
+
+    Args:
+        options: dotted key and value by the name under which a message is to speak of it, as
+            ``{"--seed": ("seed", 3)}``.
 
     Raises:
         ConfigError: with one line for each mistake, ``file:line:column: what is wrong``.
         UsageError: there is no such file or preset.
     """
-    source = read_source(file_or_preset) if file_or_preset else Source("config", {})
+    source = Source("config", {}) if file_or_preset is None else read_source(file_or_preset)
     if not isinstance(source.value, dict):
         raise ConfigError([f"{source.where(())}: a config is a mapping with the keys {_listed(Config.model_fields)}"])
-    overridden = [_apply_override(source.value, override) for override in overrides]
+    labels: dict[tuple[str | int, ...], str] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set takes KEY=VALUE, like train.learning_rate=3e-4; got '{override}'")
+        label = f"--set {key}"
+        labels[_set(source.value, key, parse_yaml(text, label).value if text else None, label)] = label
+    for label, (key, value) in (options or {}).items():
+        labels[_set(source.value, key, value, label)] = label
     try:
         return Config.model_validate(source.value)
     except ValidationError as error:
-        raise ConfigError(list(_problems(error, source, overridden))) from None
+        raise ConfigError(list(_problems(error, source, labels))) from None
 
 
 def read_source(file_or_preset: str) -> Source:
@@ -74,11 +90,8 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_sequence(tag, sequence, flow_style=plain)
 
 
-def _apply_override(value: dict[str, Any], override: str) -> tuple[str | int, ...]:
+def _set(value: dict[str, Any], key: str, new: Any, label: str) -> tuple[str | int, ...]:
     """Set one dotted key; return its path. Items of a list are named by their number from 0."""
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise UsageError(f"--set takes KEY=VALUE, like train.learning_rate=3e-4; got '{override}'")
     path: list[str | int] = []
     here: Any = value
     parts = key.split(".")
@@ -86,13 +99,13 @@ def _apply_override(value: dict[str, Any], override: str) -> tuple[str | int, ..
         step: str | int = part
         if isinstance(here, list):
             if not re.fullmatch("[0-9]{1,6}", part) or int(part) >= len(here):
-                raise UsageError(f"--set {key}: the list '{'.'.join(parts[:index])}' has no item '{part}'")
+                raise UsageError(f"{label}: the list '{'.'.join(parts[:index])}' has no item '{part}'")
             step = int(part)
         elif not isinstance(here, dict):
-            raise UsageError(f"--set {key}: '{'.'.join(parts[:index])}' is not a section")
+            raise UsageError(f"{label}: '{'.'.join(parts[:index])}' is not a section")
         path.append(step)
         if index == len(parts) - 1:
-            here[step] = parse_yaml(text, f"--set {key}").value if text else None
+            here[step] = new
         elif isinstance(here, list):
             here = here[int(step)]
         else:
@@ -102,20 +115,18 @@ def _apply_override(value: dict[str, Any], override: str) -> tuple[str | int, ..
     return tuple(path)
 
 
-def _problems(error: ValidationError, source: Source, overridden: list[tuple[str | int, ...]]) -> Iterable[str]:
-    """One line for each mistake, in the order of the text."""
+def _problems(error: ValidationError, source: Source, labels: Mapping[tuple[str | int, ...], str]) -> Iterable[str]:
+    """One line for each mistake, in the order of the text; ``labels`` name what did not come from it."""
     found: dict[tuple[int | str, ...], tuple[tuple[int, int], str]] = {}
     for detail in error.errors():
         if detail["type"] == "literal_error" and isinstance(detail["input"], list):
             continue  # one branch of "a word or a list"; the list's own branch says what is wrong with it
         path = _user_path(detail["loc"], source.value)
-        key = ".".join(map(str, path))
-        from_override = path not in source.places and any(
-            path[: len(prefix)] == prefix or prefix[: len(path)] == path for prefix in overridden
-        )
-        from_override = from_override or path in overridden
-        place = f"--set {key}" if from_override else source.where(path)
-        found.setdefault(path, (source.position(path), f"{place}: {_message(detail, path, key)}"))
+        place = next((label for set_path, label in labels.items() if path[: len(set_path)] == set_path), None)
+        if place is None and path not in source.places:
+            place = next((label for set_path, label in labels.items() if set_path[: len(path)] == path), None)
+        message = _message(detail, path, ".".join(map(str, path)))
+        found.setdefault(path, (source.position(path), f"{place or source.where(path)}: {message}"))
     return (line for _, line in sorted(found.values(), key=lambda item: item[0]))
 
 

@@ -207,9 +207,12 @@ def _csv_cells(stream: io.BufferedReader, source: str) -> Iterator[pa.Table]:
         if ragged:
             raise DataError(ragged[0]) from None
         if "UTF8" in str(error):
-            raise DataError(
-                f"{name}: is not UTF-8 text; convert it, for example with iconv -f latin1 -t utf8"
-            ) from None
+            raise DataError(_not_utf8(name)) from None
+        if "Empty CSV" in str(error) and header.count('"') % 2 == 0:
+            yield pa.table({column: pa.array([], pa.string()) for column in names})
+            return
+        if header.count('"') % 2:
+            raise DataError(f"{name}: a quote in the header line is not closed") from None
         raise
 
 

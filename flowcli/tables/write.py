@@ -1,27 +1,17 @@
-"""Writing tables: CSV, TSV, Parquet or JSON lines; whole or not at all."""
+"""Writing tables: CSV, TSV, Parquet or JSON lines."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
-
-from flowcli.errors import FlowcliError, UsageError
-
-FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
 
 class TableWriter(Protocol):
@@ -119,59 +109,10 @@ class ParquetWriter:
             self.writer.close()
 
 
-def output_format(path: str) -> str:
-    """The format by a file's ending.
-
-    Raises:
-        UsageError: the ending is none of the known ones.
-    """
-    try:
-        return FORMATS[Path(path).suffix.lower()]
-    except KeyError:
-        raise UsageError(f"{path}: the ending says the format; known are {', '.join(FORMATS)}") from None
-
-
 def table_writer(stream: IO[bytes], form: str) -> TableWriter:
-    """A writer of one of the formats of :data:`FORMATS`."""
+    """A writer of one of the formats of :mod:`.formats`."""
     if form == "parquet":
         return ParquetWriter(stream)
     if form == "jsonl":
         return JsonLinesWriter(stream)
     return DelimitedWriter(stream, "\t" if form == "tsv" else ",")
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A stream that becomes the file when the block ends well, and leaves no trace when it does not.
-
-    Raises:
-        FlowcliError: the folder cannot be written to, or the disk is full.
-    """
-    temporary: str | None = None
-    path = Path(os.path.realpath(path))  # a link keeps pointing at the file that is replaced
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except OSError as error:
-        _discard(temporary)
-        raise FlowcliError(f"{path}: cannot be written: {error.strerror or error}") from None
-    except BaseException:
-        _discard(temporary)
-        raise
-
-
-def _discard(temporary: str | None) -> None:
-    if temporary is not None:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from flowcli.config.schema import Config
 from flowcli.errors import ModelError
+from flowcli.files import written_whole
 from flowcli.model_file import FORMAT_VERSION, read_metadata
-from flowcli.tables.write import written_whole
 from flowcli.training.trainer import Training
 
 

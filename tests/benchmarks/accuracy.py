@@ -23,9 +23,8 @@ def main() -> None:
     if not options.folder.is_dir():
         sys.exit(f"{options.folder}: not there; these figures need its tables")
     tables = options.table or sorted(path.parent.name for path in options.folder.glob("*/train.csv"))
-    print(
-        f"{platform.processor() or platform.machine()}, one thread, --max-time {options.max_time}, seed {options.seed}\n"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, one thread, --max-time {options.max_time}, seed {options.seed}\n")
     print("| table | config | test log-likelihood | full Gaussian | parameters | seconds |")
     print("| --- | --- | --- | --- | --- | --- |")
     for table in tables:

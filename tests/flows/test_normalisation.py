@@ -67,13 +67,13 @@ def test_a_transformed_normal_integrates_to_one(case: Case) -> None:
     flow = flow_of(case)
     contexts = [None] if not case.context_features else [case.context(1, seed=seed) for seed in (1, 2)]
     for context in contexts:
-        assert integral(flow, case.features, context) == pytest.approx(1, abs=2e-4)
+        assert integral(flow, case.features, context) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_chain_of_different_ones_integrates_to_one() -> None:
     wanted = ("spline_autoregressive", "triangular_affine", "householder", "affine_coupling", "permute")
     found = {case.entry.name: case for case in reversed(CASES) if case.features == 2 and not case.context_features}
-    assert integral(flow_of(*(found[name] for name in wanted)), 2) == pytest.approx(1, abs=2e-4)
+    assert integral(flow_of(*(found[name] for name in wanted)), 2) == pytest.approx(1, abs=1e-3)
 
 
 def label_model(cardinalities: list[int], context_features: int) -> LabelModel:
@@ -127,7 +127,7 @@ def test_a_table_density_integrates_and_sums_to_one(features: int, context_featu
             parts = [torch.exp(density.log_prob(part, *rows(len(part)))) for part in x.split(CHUNK)]
         marginals.append(float(torch.cat(parts) @ weight))
     total = sum(marginals)
-    assert total == pytest.approx(1, abs=2e-4)
+    assert total == pytest.approx(1, abs=1e-3)
     # What is left of each combination is its probability.
     codes = combinations(cardinalities)
     with torch.inference_mode():

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcli.errors import FlowcliError, UsageError
+from flowcli.files import written_whole
+from flowcli.tables.formats import FORMATS, output_format
 from flowcli.tables.read import read_table
-from flowcli.tables.write import FORMATS, output_format, table_writer, written_whole
+from flowcli.tables.write import table_writer
 
 NASTY = ["plain", "a,b", 'say "hi"', "two\nlines", "tab\there", " spaced ", "é😀", "", "'", "\\", "-", "=1+1", "a;b|c"]
 
