@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 
 SCORING_CHUNK = 8192
 SAMPLING_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Log-likelihoods of rows in nats ``(n,)``, NaN where a row could not be scored, and unseen labels."""
+
+    log_prob: npt.NDArray[np.float64]
+    unseen_label: npt.NDArray[np.bool_]
 
 
 class Model:
@@ -74,17 +83,8 @@ class Model:
         }
         return save({k: w.cpu().contiguous() for k, w in weights.items()}, metadata=self.header.to_metadata())
 
-    def log_prob(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> npt.NDArray[np.float64]:
-        """Log-likelihood of each row in nats, ``(n,)``, given its context columns.
-
-        A row with a label that training had not has probability zero: ``-inf``.
-
-        Args:
-            on_bad_row: what to do with a row that cannot be scored: ``error``, or ``empty`` for NaN.
-
-        Raises:
-            DataError: columns are missing, or a row cannot be scored; the message names it.
-        """
+    def score(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> Scores:
+        """Like :meth:`log_prob`, and which rows have a label that training had not."""
         table = _as_table(table)
         encoded = self._encoded(table, on_bad_row)
         with torch.inference_mode():
@@ -97,7 +97,20 @@ class Model:
         # A number beyond float64's square root overflows the base density: nothing is that likely.
         log_prob[np.isnan(log_prob)] = -np.inf
         log_prob[list(encoded.bad)] = np.nan
-        return log_prob
+        return Scores(log_prob, (encoded.labels < 0).any(axis=1) & ~np.isnan(log_prob))
+
+    def log_prob(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> npt.NDArray[np.float64]:
+        """Log-likelihood of each row in nats, ``(n,)``, given its context columns.
+
+        A row with a label that training had not has probability zero: ``-inf``.
+
+        Args:
+            on_bad_row: what to do with a row that cannot be scored: ``error``, or ``empty`` for NaN.
+
+        Raises:
+            DataError: columns are missing, or a row cannot be scored; the message names it.
+        """
+        return self.score(table, on_bad_row).log_prob
 
     def encode(self, table: Table | pd.DataFrame) -> pa.Table:
         """Latents ``z1..zd``, then label and context columns as they are.

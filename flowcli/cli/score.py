@@ -56,16 +56,18 @@ def _scores(model: Model, names: list[str], on_bad_row: str) -> Iterator[pa.Tabl
 
     from flowcli.tables.read import read_chunks
 
-    impossible = empty = 0
+    unseen = beyond = empty = 0
     for name in names:
         for table in read_chunks(name):
-            log_prob = model.log_prob(table, on_bad_row)
-            impossible += int(np.isneginf(log_prob).sum())
-            empty += int(np.isnan(log_prob).sum())
-            yield pa.table({"log_prob": pa.array(log_prob, from_pandas=True)})
-    if impossible:
-        why = "a label that was not in training, or a number beyond all measure"
-        messages.note(f"{_rows(impossible)} of probability zero (-inf): {why}")
+            scores = model.score(table, on_bad_row)
+            unseen += int(scores.unseen_label.sum())
+            beyond += int((np.isneginf(scores.log_prob) & ~scores.unseen_label).sum())
+            empty += int(np.isnan(scores.log_prob).sum())
+            yield pa.table({"log_prob": pa.array(scores.log_prob, from_pandas=True)})
+    if unseen:
+        messages.note(f"{_rows(unseen)} of probability zero (-inf): a label that was not in training")
+    if beyond:
+        messages.note(f"{_rows(beyond)} of density zero (-inf): a number beyond all measure")
     if empty:
         messages.note(f"{_rows(empty)} could not be scored: left empty")
 

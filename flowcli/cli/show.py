@@ -30,10 +30,12 @@ def show(
 
     Example: flowcli show runs/iris
     """
-    from flowcli.model_file import read_header
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)
+
+    from flowcli.model_file import read_header
+
     header = read_header(path)
     if as_json:
         write_json({"model": str(path), **header.model_dump(mode="json")})

@@ -146,7 +146,9 @@ def fit_columns(columns: Sequence[Column], training: Table) -> list[Column]:
             with np.errstate(over="ignore", invalid="ignore"):
                 mean, scale = float(values.mean()), float(values.std())
             if not (np.isfinite(mean) and np.isfinite(scale)):
-                raise DataError(f"column {column.name!r}: its numbers are too large for a mean and a scale")
+                raise DataError(
+                    f"{training.source()}: column {column.name!r}: its numbers are too large for a mean and a scale"
+                )
             if scale == 0:
                 update = {
                     "kind": "constant",
