@@ -79,7 +79,8 @@ class Training:
         """``density`` is initialised and on the device of the rows."""
         self.density = density
         self.training = training
-        self.validation = validation
+        # A label that training had not has no likelihood to compare.
+        self.validation = validation.take((validation.labels >= 0).all(-1))
         self.config = resolve(config, len(training))
         self.seed = seed
         self.progress = Progress()
@@ -89,8 +90,8 @@ class Training:
         average = get_ema_multi_avg_fn(self.config.average)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(density, multi_avg_fn=average)
         self.best_weights = _copied(density)
-        if len(validation):
-            self.progress.best_validation_log_likelihood = mean_log_likelihood(density, validation)
+        if len(self.validation):
+            self.progress.best_validation_log_likelihood = mean_log_likelihood(density, self.validation)
         self._stop_asked = False
 
     def stop(self) -> None:
@@ -281,8 +282,8 @@ def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimi
 
 @torch.inference_mode()
 def mean_log_likelihood(density: TableDensity, rows: Rows) -> float:
-    """The mean over rows, in nats; rows with a label that training had not are left out."""
+    """The mean over rows, in nats."""
     values = torch.cat(
         [density.log_prob(part.numbers, part.labels, part.context) for part in rows.chunks(VALIDATION_CHUNK)]
     ).double()
-    return float(values[(rows.labels >= 0).all(-1)].mean())
+    return float(values.mean())

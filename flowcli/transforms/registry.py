@@ -24,14 +24,17 @@ def entries() -> Mapping[str, Entry]:
     :class:`Entry` objects, in a module that does not import torch.
 
     Raises:
-        FlowcliError: an entry point does not hold an entry, or takes a name that is in use.
+        FlowcliError: an entry point cannot be loaded, does not hold an entry, or takes a name that is in use.
     """
     # Here, not above: it imports half of the standard library, and help does not need it.
     from importlib.metadata import entry_points
 
     found = {entry.name: entry for entry in ENTRIES}
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        entry = point.load()
+        try:
+            entry = point.load()
+        except Exception as error:
+            raise FlowcliError(f"entry point {point.value} of {ENTRY_POINT_GROUP} cannot be loaded: {error}") from error
         if not isinstance(entry, Entry):
             raise FlowcliError(f"entry point {point.value} of {ENTRY_POINT_GROUP} is not a transform's Entry")
         if entry.name in found:
