@@ -125,9 +125,7 @@ def fit_table(
     flow = config.flow or default_flow(len(training), len(encoder.numbers))
     config = config.model_copy(update={"flow": flow, "train": resolve(config.train, len(training))})
     cardinalities = [len(column.categories) for column in encoder.labels]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        density = build_density(flow, len(encoder.numbers), cardinalities, encoder.context_features)
+    density = build_density(flow, len(encoder.numbers), cardinalities, encoder.context_features, config.seed)
     on_device = [Rows.of(part, place, torch.float32) for part in encoded[:2]]
     density.to(place)
     density.initialize(on_device[0].numbers, on_device[0].labels, on_device[0].context)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
 from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
-from flowcli.model_file import ModelHeader, read_header
+from flowcli.model_file import ModelHeader, read_header, with_sorted_header
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.runs import resolve_model
 from flowcli.tables.table import Table, from_dataframe
@@ -70,7 +70,7 @@ class Model:
             density.load_state_dict(weights)
         except (SafetensorError, RuntimeError, OSError) as error:
             raise ModelError(f"{file}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
-        _check_orders(density, file)
+        _check_buffers(density, file)
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             raise ModelError(f"{file}: damaged: a weight is not a finite number")
         return cls(header, density, place)
@@ -81,7 +81,8 @@ class Model:
             name: weight.float() if weight.is_floating_point() else weight
             for name, weight in self.density.state_dict().items()
         }
-        return save({k: w.cpu().contiguous() for k, w in weights.items()}, metadata=self.header.to_metadata())
+        tensors = {name: weight.cpu().contiguous() for name, weight in weights.items()}
+        return with_sorted_header(save(tensors, metadata=self.header.to_metadata()))
 
     def score(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> Scores:
         """Like :meth:`log_prob`, and which rows have a label that training had not."""
@@ -228,31 +229,24 @@ class Model:
         return Rows.of(encoded, self.device, torch.float64)
 
 
-def _check_orders(density: TableDensity, file: Path) -> None:
-    """Refuse a damaged order of columns: indexing with it would fail, or lose a column."""
+def _check_buffers(density: TableDensity, file: Path) -> None:
+    """Refuse a damaged order of columns (indexing with it would fail, or lose a column) and damaged frequencies."""
     for module in density.modules():
         order, restore = getattr(module, "order", None), getattr(module, "restore", None)
         if isinstance(order, torch.Tensor) and isinstance(restore, torch.Tensor):
             positions = torch.arange(len(order))
             if not (torch.equal(order.sort().values, positions) and torch.equal(order.argsort(), restore)):
                 raise ModelError(f"{file}: damaged: an order of columns is not one")
+    if not density.labels.is_sound():
+        raise ModelError(f"{file}: damaged: the labels' frequencies are none")
 
 
 def untrained_density(header: ModelHeader) -> TableDensity:
-    """The density that a header describes, before its weights are loaded.
-
-    Raises:
-        ModelError: the header names no architecture.
-    """
+    """The density that a header describes, before its weights are loaded."""
     encoder = TableEncoder(header.columns)
-    if header.config.flow is None:
-        raise ModelError("the model's header names no architecture")
-    return build_density(
-        header.config.flow,
-        len(encoder.numbers),
-        [len(column.categories) for column in encoder.labels],
-        encoder.context_features,
-    )
+    assert header.config.flow is not None  # the header's own check
+    cardinalities = [len(column.categories) for column in encoder.labels]
+    return build_density(header.config.flow, len(encoder.numbers), cardinalities, encoder.context_features, seed=0)
 
 
 def _as_table(table: Table | pd.DataFrame) -> Table:

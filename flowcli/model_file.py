@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from flowcli.config.schema import Config
 from flowcli.errors import ModelError
@@ -29,6 +29,12 @@ class ModelHeader(BaseModel):
     data: dict[str, Any]
     created: str
     kind: Literal["flowcli model"] = "flowcli model"
+
+    @model_validator(mode="after")
+    def _has_architecture(self) -> ModelHeader:
+        if self.config.flow is None:
+            raise ValueError("it names no architecture")
+        return self
 
     def to_metadata(self) -> dict[str, str]:
         """The header as safetensors metadata."""
@@ -74,7 +80,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         _check_size(path, header, size - 8 - length)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
         raise ModelError(f"{path}: not a model file of flowcli (safetensors)") from None
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict):
@@ -87,3 +93,11 @@ def _check_size(path: Path, header: dict[str, Any], size: int) -> None:
     ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
     if max(ends, default=0) != size:
         raise ModelError(f"{path}: damaged: the file is cut short, or something is appended to it")
+
+
+def with_sorted_header(content: bytes) -> bytes:
+    """A safetensors file with its header in alphabetical order: the same model is then the same bytes."""
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the format aligns the tensors
+    return struct.pack("<Q", len(header)) + header + content[8 + length :]

@@ -21,9 +21,12 @@ def gaussian_log_prob(training: Rows, test: Rows, cardinalities: list[int]) -> n
     Its mean is linear in the context. Label columns are independent of it and of each other, with their
     frequencies. In nats, over the standardised numbers of the rows.
     """
-    labels = LabelModel(cardinalities, 0).to(training.numbers.dtype)
-    labels.initialize(training.labels)
-    total = labels.log_prob(test.labels, None)
+    total = torch.zeros(len(test), dtype=training.numbers.dtype)
+    for position, cardinality in enumerate(cardinalities):
+        column = slice(position, position + 1)
+        label = LabelModel([cardinality], 0).to(training.numbers.dtype)
+        label.initialize(training.labels[:, column])
+        total = total + label.log_prob(test.labels[:, column], None)
     features, context_features = training.numbers.shape[-1], training.context.shape[-1]
     if features:
         flow = Flow(StandardNormal(), Chain([TriangularAffine(features, context_features)]))

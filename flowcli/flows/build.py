@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from flowcli.config.schema import Chain as ChainConfig
 from flowcli.config.schema import FlowConfig
 from flowcli.flows.base import StandardNormal
@@ -15,20 +17,22 @@ from flowcli.transforms.bijection import Bijection, Chain
 
 
 def build_density(
-    config: FlowConfig, features: int, cardinalities: Sequence[int], context_features: int
+    config: FlowConfig, features: int, cardinalities: Sequence[int], context_features: int, seed: int = 0
 ) -> TableDensity:
     """The density of a table with ``features`` numbers, labels of these cardinalities, and this much context.
 
-    Weights come from torch's global generator; whoever builds seeds it.
+    Weights and random orders come from ``seed``; torch's global generator is left as it was.
 
     Raises:
         ConfigError: a transform does not fit the number of columns.
     """
-    labels = LabelModel(cardinalities, context_features)
-    if not features:
-        return TableDensity(None, labels)
-    chain = _build_chain(config, features, context_features + sum(cardinalities))
-    return TableDensity(Flow(StandardNormal(), chain), labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        labels = LabelModel(cardinalities, context_features)
+        if not features:
+            return TableDensity(None, labels)
+        chain = _build_chain(config, features, context_features + sum(cardinalities))
+        return TableDensity(Flow(StandardNormal(), chain), labels)
 
 
 def _build_chain(config: FlowConfig | ChainConfig, features: int, context_features: int) -> Chain:

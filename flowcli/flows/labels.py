@@ -39,6 +39,11 @@ class LabelModel(nn.Module):
             for before, size in zip(self.ends, self.cardinalities, strict=False)
         )
 
+    def is_sound(self) -> bool:
+        """Whether the frequencies, as loaded from a file, are positive and sum to one in each column."""
+        columns = torch.split(self.frequencies, self.cardinalities)
+        return all(bool((f > 0).all()) and abs(float(f.sum()) - 1) < 1e-3 for f in columns)
+
     def one_hot(self, codes: Tensor) -> Tensor:
         """``(n, sum of cardinalities)``; a row of zeros for a label that training had not."""
         return (codes[..., self.column] == self.code).to(self.frequencies.dtype)

@@ -12,6 +12,9 @@ import pyarrow.compute as pc
 # Besides the empty cell, these words stand for a missing one. "None" does not: it is a word like any other.
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "null", "NULL")
 
+# More decimals than this are a measurement's noise, not a way of writing.
+MOST_DECIMALS = 6
+
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
 _CODE = r"^[+-]?0[0-9]"
 _PLAIN_DECIMAL = r"^[+-]?[0-9]*\.?[0-9]*$"
@@ -79,16 +82,21 @@ def looks_like_codes(column: pa.ChunkedArray) -> bool:
 
 
 def decimals(column: pa.ChunkedArray) -> int | None:
-    """The most digits after the point in a column of numbers; ``None`` for typed floats and for exponents."""
+    """The most digits after the point in a column of numbers; ``None`` for exponents and for very many."""
     if pa.types.is_integer(column.type):
         return 0
     if not is_text(column):
-        return None
+        values = as_numbers(column).values
+        tolerance = 1e-12 * np.abs(values).max(initial=1.0)
+        return next(
+            (d for d in range(MOST_DECIMALS + 1) if np.abs(np.round(values, d) - values).max() < tolerance), None
+        )
     text = as_text(column).drop_null()
     if not bool(pc.all(pc.match_substring_regex(text, _PLAIN_DECIMAL), min_count=0).as_py()):
         return None
     fractions = pc.replace_substring_regex(text, r"^[^.]*\.?", "")
-    return int(pc.max(pc.utf8_length(fractions)).as_py() or 0)
+    digits = int(pc.max(pc.utf8_length(fractions)).as_py() or 0)
+    return digits if digits <= MOST_DECIMALS else None
 
 
 def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

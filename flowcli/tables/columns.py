@@ -18,8 +18,6 @@ from flowcli.tables.table import Table
 # A text column is a label when its values come back: on average this often, and no more of them than this.
 LEAST_ROWS_PER_LABEL = 5
 MOST_LABELS = 1000
-# More decimals than this are measurements' noise, not a way of writing.
-MOST_DECIMALS = 6
 
 
 class Column(BaseModel):
@@ -105,9 +103,8 @@ def _infer(name: str, table: Table, context: bool) -> Column:
         infinite = np.flatnonzero(np.isinf(numbers.values))
         if len(infinite):
             raise DataError(f"{name!r} (infinite in row {infinite[0] + 1})")
-        digits = decimals(cells)
-        digits = None if digits is not None and digits > MOST_DECIMALS else digits
-        return Column(name=name, kind="number", context=context, reason="every cell is a number", decimals=digits)
+        reason = "every cell is a number"
+        return Column(name=name, kind="number", context=context, reason=reason, decimals=decimals(cells))
     if distinct > MOST_LABELS or distinct * LEAST_ROWS_PER_LABEL > len(cells):
         some = int(numbers.invalid.sum())
         if some < len(cells) / 2 and not looks_like_codes(cells):

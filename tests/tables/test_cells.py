@@ -146,7 +146,8 @@ def test_typed_numbers_never_look_like_codes():
         (["1e5", "2"], None),
         (["inf"], None),
         ([1, 2], 0),
-        ([1.5, 2.25], None),
+        ([1.5, 2.25], 2),
+        ([1.0, 1 / 3], None),
     ],
 )
 def test_decimals(cells, digits):

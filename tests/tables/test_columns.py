@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from flowcli.errors import ConfigError, DataError
-from flowcli.tables.columns import MOST_DECIMALS, Column, fit_columns, infer_columns
+from flowcli.tables.cells import MOST_DECIMALS
+from flowcli.tables.columns import Column, fit_columns, infer_columns
 from flowcli.tables.table import Origin, Table
 
 N = 60

@@ -1,0 +1,45 @@
+"""Small densities and rows to train on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from flowcli.config.schema import FlowConfig, TrainConfig
+from flowcli.flows.build import build_density
+from flowcli.flows.density import TableDensity
+from flowcli.training.rows import Rows
+
+
+def rows(numbers: torch.Tensor, labels: torch.Tensor | None = None) -> Rows:
+    n = len(numbers)
+    codes = torch.empty(n, 0, dtype=torch.long) if labels is None else labels
+    return Rows(numbers, codes, torch.empty(n, 0))
+
+
+def banana(n: int, seed: int) -> Rows:
+    """Two columns, the second a parabola of the first."""
+    noise = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+    return rows(torch.stack([noise[:, 0], 0.5 * noise[:, 0] ** 2 + 0.3 * noise[:, 1]], -1))
+
+
+def density(training: Rows, *transforms: Any, seed: int = 0, labels: tuple[int, ...] = ()) -> TableDensity:
+    """Built and started from the training rows."""
+    config = FlowConfig.model_validate(
+        {"transforms": list(transforms) or [{"spline_autoregressive": {"hidden": [16]}}]}
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = build_density(config, training.numbers.shape[-1], labels, 0)
+    finite = training.numbers.isfinite().all(-1)
+    start = training.take(finite)
+    built.initialize(start.numbers, start.labels, start.context)
+    return built
+
+
+def train_config(**changed: Any) -> TrainConfig:
+    """Plain gradient steps: no warm-up, no decay of weights, no noise, no average."""
+    return TrainConfig(
+        **{"epochs": 5, "batch_size": 50, "warmup": 0, "weight_decay": 0.0, "noise": 0.0, "average": 0.0, **changed}
+    )
