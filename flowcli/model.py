@@ -70,9 +70,9 @@ class Model:
             density.load_state_dict(weights)
         except (SafetensorError, RuntimeError, OSError) as error:
             raise ModelError(f"{file}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
-        _check_buffers(density, file)
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             raise ModelError(f"{file}: damaged: a weight is not a finite number")
+        _check_buffers(density, file)
         return cls(header, density, place)
 
     def to_bytes(self) -> bytes:

@@ -216,3 +216,29 @@ def test_works_in_pyro(case: Case) -> None:
         backwards = dist.TransformedDistribution(base, [transform.inv])
         y, log_det = transform.forward_and_log_det(x)
         torch.testing.assert_close(backwards.log_prob(x), base.log_prob(y) + log_det, atol=1e-8, rtol=1e-8)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.context_features], ids=str)
+def test_no_stale_score_in_pyro(case: Case) -> None:
+    transform = case.build()
+    if not list(transform.parameters()) or "none" in case.costs:
+        pytest.skip("no weights, or one direction only")
+    base = dist.Normal(torch.zeros(case.features, dtype=torch.float64), 1.0).to_event(1)
+    flow = dist.TransformedDistribution(base, [transform])
+    x = case.rows(8)
+    # What a cache would remember: these tensor objects.
+    y, before = transform(x), flow.log_prob(x)
+    transform.log_abs_det_jacobian(x, y)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(9)
+        perturb(transform)
+    fresh = case.build(seed=8)
+    fresh.load_state_dict(transform.state_dict())
+    reference = dist.TransformedDistribution(base, [fresh])
+    found = flow.log_prob(x)
+    assert torch.equal(found, reference.log_prob(x.clone()))
+    assert torch.equal(transform(x), fresh(x.clone()))
+    assert torch.equal(
+        transform.log_abs_det_jacobian(x, transform(x)), fresh.log_abs_det_jacobian(x.clone(), y.clone())
+    )
+    assert case.features == 1 or not torch.equal(found, before)
