@@ -22,6 +22,7 @@ from flowcli.transforms.bijection import Bijection
 
 VALIDATION_CHUNK = 8192
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
+_ORDER, _NOISE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -198,23 +199,23 @@ class Training:
     def _order(self, epoch: int) -> Tensor:
         """The order of the training rows in an epoch."""
         device = self.training.numbers.device
-        return torch.randperm(len(self.training), generator=self._generator(epoch), device=device)
+        return torch.randperm(len(self.training), generator=self._generator(_ORDER, epoch), device=device)
 
     def _noisy(self, batch: Rows, epoch: int) -> Rows:
         """The batch of the step under way with noise on its numbers."""
         if not self.config.noise:
             return batch
-        generator = self._generator(epoch, self.progress.step)
+        generator = self._generator(_NOISE, epoch, self.progress.step)
         noise = torch.randn(batch.numbers.shape, generator=generator, device=batch.numbers.device)
         return replace(batch, numbers=batch.numbers + self.config.noise * noise)
 
-    def _generator(self, *place: int) -> torch.Generator:
-        """Random numbers of one place in the run: the same after a resume."""
-        seed = np.random.SeedSequence([self.seed, *place]).generate_state(1, np.uint64)[0]
+    def _generator(self, purpose: int, *place: int) -> torch.Generator:
+        """Random numbers for one purpose at one place in the run: the same after a resume."""
+        seed = np.random.SeedSequence([self.seed, purpose, *place]).generate_state(1, np.uint64)[0]
         return torch.Generator(self.training.numbers.device).manual_seed(int(seed))
 
     def _step(self, batch: Rows, rate: float) -> Tensor | None:
-        """One step; the batch's mean negative log-likelihood, or ``None`` when its gradient is not finite."""
+        """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite."""
         assert self.optimizer is not None
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -222,7 +223,8 @@ class Training:
         loss = -self.density.log_prob(batch.numbers, batch.labels, batch.context).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        if not math.isfinite(float(norm)):
+        # One look at the device for both: zero times a loss that is not finite is not a number.
+        if not math.isfinite(float(norm + 0 * loss.detach())):
             return None
         self.optimizer.step()
         self.averaged.update_parameters(self.density)

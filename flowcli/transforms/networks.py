@@ -73,7 +73,8 @@ class MaskedAutoregressiveNetwork(nn.Module):
         degrees = torch.cat([torch.arange(1, features + 1), torch.zeros(context_features, dtype=torch.long)])
         layers: list[nn.Module] = []
         for width in hidden:
-            next_degrees = torch.linspace(lowest, max(features - 1, lowest), width).round().long()
+            # From the top, so that a very narrow layer keeps what sees the most.
+            next_degrees = torch.linspace(max(features - 1, lowest), lowest, width).round().long()
             layers += [MaskedLinear(next_degrees.unsqueeze(1) >= degrees), ACTIVATIONS[activation]()]
             degrees = next_degrees
         self.hidden = nn.Sequential(*layers)
