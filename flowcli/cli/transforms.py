@@ -10,7 +10,7 @@ from flowcli.cli.describe import aligned
 from flowcli.cli.options import Json
 from flowcli.cli.output import write_json, write_text
 from flowcli.errors import UsageError
-from flowcli.transforms.catalogue import Entry, Parameter
+from flowcli.transforms.catalogue import Entry, Parameter, TransformerChoice
 from flowcli.transforms.registry import entries
 
 
@@ -104,6 +104,8 @@ def _type(parameter: Parameter) -> str:
     kind = parameter.type
     if isinstance(kind, type) and kind in (int, float, bool, str):
         return {"int": "integer", "float": "number", "bool": "true or false", "str": "text"}[kind.__name__]
+    if kind is TransformerChoice:
+        return " | ".join(name for name, entry in entries().items() if entry.transformer)
     if kind == list[int]:
         return "list of integers"
     choices = [choice if isinstance(choice, str) else "list of integers" for choice in _choices(kind)]

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from flowcli.transforms.catalogue import Entry, Order, Parameter
+from flowcli.transforms.catalogue import CONDITIONER, Entry, Order, Parameter, TransformerChoice
 from flowcli.transforms.registry import entries
 
 
@@ -36,6 +36,8 @@ def _field(parameter: Parameter) -> Any:
         return list[Annotated[int, limits]]
     if parameter.type in (int, float):
         return Annotated[parameter.type, limits]
+    if parameter.type is TransformerChoice:
+        return Transformer
     if parameter.type == Order:
         words, positions = get_args(Order)
         return words | Annotated[positions, AfterValidator(_each_once)]
@@ -48,12 +50,13 @@ def _each_once(order: list[int]) -> list[int]:
     return order
 
 
-def parameters_model(entry: Entry) -> type[Section]:
+def parameters_model(entry: Entry, without: tuple[Parameter, ...] = ()) -> type[Section]:
     """The schema of one transform's parameters, made from its entry in the catalogue."""
-    fields: dict[str, Any] = {
-        parameter.name: (_field(parameter), Field(default=parameter.default, description=parameter.doc))
-        for parameter in entry.parameters
-    }
+    fields: dict[str, Any] = {}
+    for parameter in entry.parameters:
+        if parameter not in without:
+            default = Field(default=parameter.default, description=parameter.doc, validate_default=True)
+            fields[parameter.name] = (_field(parameter), default)
     return create_model(entry.name, __base__=Section, __doc__=entry.summary, **fields)
 
 
@@ -94,6 +97,17 @@ class TransformBase(Section):
         parameters: BaseModel = getattr(self, self.name)
         return parameters
 
+
+Transformer: type[TransformBase] = create_model(
+    "Transformer",
+    __base__=TransformBase,
+    __doc__="An elementwise transform, whose parameters come from a network.",
+    **{
+        name: (parameters_model(entry, without=CONDITIONER) | None, None)
+        for name, entry in entries().items()
+        if entry.transformer
+    },
+)  # type: ignore[call-overload]
 
 REPEAT = Field(default=1, ge=1, le=1000, description="how many times the list of transforms is repeated")
 TRANSFORMS = Field(description="from base to data; see 'flowcli transforms'")

@@ -31,3 +31,15 @@ class AffineTransformer(Transformer):
     def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, log_scale = self._shift_and_log_scale(parameters)
         return (x - shift) * torch.exp(-log_scale), -log_scale.expand_as(x)
+
+
+class AdditiveTransformer(Transformer):
+    """``x = z + t``: volume is preserved (Dinh, Krueger & Bengio 2015)."""
+
+    parameter_count = 1
+
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return z + parameters.squeeze(-1), torch.zeros_like(z)
+
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return x - parameters.squeeze(-1), torch.zeros_like(x)

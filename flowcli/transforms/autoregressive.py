@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,7 +12,8 @@ from flowcli.transforms.affine import AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
 from flowcli.transforms.networks import MaskedAutoregressiveNetwork
 from flowcli.transforms.permute import column_order
-from flowcli.transforms.splines import SPLINES
+from flowcli.transforms.registry import build_transformer
+from flowcli.transforms.splines import spline
 from flowcli.transforms.transformer import Transformer
 
 
@@ -74,49 +78,23 @@ class Autoregressive(Bijection):
         return apply(x, context, inverse=True)
 
 
-def affine_autoregressive(
-    features: int,
-    context_features: int,
-    *,
-    hidden: list[int],
-    activation: str,
-    direction: str,
-    order: str | list[int],
-    log_scale_bound: float,
+# The entries' builders. ``layer`` holds direction, order, hidden and activation.
+
+
+def autoregressive(
+    features: int, context_features: int, *, transformer: Mapping[str, Mapping[str, Any]], **layer: Any
 ) -> Bijection:
+    """An autoregressive layer with any elementwise transform."""
+    return Autoregressive(features, context_features, build_transformer(transformer), **layer)
+
+
+def affine_autoregressive(features: int, context_features: int, *, log_scale_bound: float, **layer: Any) -> Bijection:
     """MAF or IAF."""
-    transformer = AffineTransformer(log_scale_bound)
-    return Autoregressive(
-        features,
-        context_features,
-        transformer,
-        direction=direction,
-        order=order,
-        hidden=hidden,
-        activation=activation,
-    )
+    return Autoregressive(features, context_features, AffineTransformer(log_scale_bound), **layer)
 
 
 def spline_autoregressive(
-    features: int,
-    context_features: int,
-    *,
-    hidden: list[int],
-    activation: str,
-    direction: str,
-    order: str | list[int],
-    kind: str,
-    bins: int,
-    bound: float,
+    features: int, context_features: int, *, kind: str, bins: int, bound: float, **layer: Any
 ) -> Bijection:
     """An autoregressive layer with a monotone spline."""
-    transformer = SPLINES[kind](bins, bound)
-    return Autoregressive(
-        features,
-        context_features,
-        transformer,
-        direction=direction,
-        order=order,
-        hidden=hidden,
-        activation=activation,
-    )
+    return Autoregressive(features, context_features, spline(kind, bins, bound), **layer)

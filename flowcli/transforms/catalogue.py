@@ -16,6 +16,11 @@ from typing import Any, Literal
 # How columns can be ordered; a list holds their positions, each of 1..d once.
 Order = Literal["natural", "reverse", "random"] | list[int]
 
+
+class TransformerChoice:
+    """The type of a parameter that names an elementwise entry, with that entry's own parameters."""
+
+
 Cost = Literal["1 pass", "d passes", "root finding", "none"]
 
 
@@ -37,7 +42,9 @@ class Entry:
 
     ``scoring_cost`` and ``sampling_cost`` are those with default parameters; where a parameter
     ``direction`` is set to ``sampling`` the two change places (:meth:`costs`). ``min_features`` is the
-    smallest number of columns for which the transform can do more than its elementwise part.
+    smallest number of columns for which the transform can do more than its elementwise part. An
+    elementwise entry names in ``transformer`` what makes its :class:`Transformer` of the parameters that
+    are not :data:`CONDITIONER`'s, so that ``coupling`` and ``autoregressive`` can use it.
     """
 
     name: str
@@ -46,6 +53,7 @@ class Entry:
     reference: str
     builder: str
     parameters: tuple[Parameter, ...] = ()
+    transformer: str = ""
     scoring_cost: Cost = "1 pass"
     sampling_cost: Cost = "1 pass"
     takes_context: bool = False
@@ -62,6 +70,16 @@ class Entry:
 
 HIDDEN = Parameter("hidden", list[int], [64, 64], "widths of the network's hidden layers", minimum=1, maximum=8192)
 ACTIVATION = Parameter("activation", Literal["relu", "tanh", "silu", "elu"], "relu", "what follows each hidden layer")
+CONDITIONER = (HIDDEN, ACTIVATION)
+TRANSFORMER = Parameter(
+    "transformer", TransformerChoice, "affine", "an elementwise transform: its name, or 'name: {parameters}'"
+)
+FORMULA_WAY = Parameter(
+    "direction",
+    Literal["density", "sampling"],
+    "density",
+    "which way the formula goes: density (fast to score and train) or sampling (fast to sample)",
+)
 LOG_SCALE_BOUND = Parameter(
     "log_scale_bound", float, 3.0, "the log of the scale stays within plus and minus this, smoothly", 0.1, 20.0
 )
@@ -83,7 +101,12 @@ ORDER = Parameter(
     "natural",
     "order of the columns: natural, reverse, random, or a list of their positions from 1",
 )
-KIND = Parameter("kind", Literal["rational_quadratic", "linear_rational"], "rational_quadratic", "form of the pieces")
+KIND = Parameter(
+    "kind",
+    Literal["rational_quadratic", "linear_rational", "linear"],
+    "rational_quadratic",
+    "form of the pieces; linear ones go on beyond the bounds",
+)
 BINS = Parameter("bins", int, 8, "number of bins between the bounds", 2, 256)
 BOUND = Parameter(
     "bound", float, 5.0, "the spline acts within plus and minus this many standard deviations", 0.5, 1000.0
@@ -91,12 +114,31 @@ BOUND = Parameter(
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
+        name="actnorm",
+        summary="location and scale of each column, started so that the training rows have mean 0 and variance 1",
+        formula="x_k = z_k exp(s_k) + t_k; log|det| = sum of s_k",
+        reference="Kingma & Dhariwal 2018, section 3.1",
+        builder="flowcli.transforms.normalizing:ActNorm",
+    ),
+    Entry(
+        name="additive_coupling",
+        summary="NICE: one part of the columns is shifted, given the other; volume stays",
+        formula="x_kept = z_kept; x_rest = z_rest + t(z_kept); log|det| = 0",
+        reference="Dinh, Krueger & Bengio 2015",
+        builder="flowcli.transforms.coupling:additive_coupling",
+        parameters=(*CONDITIONER, SPLIT),
+        takes_context=True,
+        min_features=2,
+        volume_preserving=True,
+    ),
+    Entry(
         name="affine",
         summary="location and scale of each column, or of each column given the context",
         formula="x_k = z_k exp(s_k) + t_k; log|det| = sum of s_k",
         reference="location-scale family",
         builder="flowcli.transforms.elementwise:affine",
-        parameters=(LOG_SCALE_BOUND, HIDDEN, ACTIVATION),
+        parameters=(LOG_SCALE_BOUND, *CONDITIONER),
+        transformer="flowcli.transforms.affine:AffineTransformer",
         takes_context=True,
     ),
     Entry(
@@ -121,6 +163,35 @@ ENTRIES: tuple[Entry, ...] = (
         min_features=2,
     ),
     Entry(
+        name="autoregressive",
+        summary="each column by any elementwise transform that depends on the columns before it",
+        formula="density: z_k = tau^-1(x_k; c_k(x_<k)); sampling: x_k = tau(z_k; c_k(z_<k))",
+        reference="Papamakarios et al. 2021, section 3.1",
+        builder="flowcli.transforms.autoregressive:autoregressive",
+        parameters=(TRANSFORMER, *CONDITIONER, DIRECTION, ORDER),
+        sampling_cost="d passes",
+        takes_context=True,
+    ),
+    Entry(
+        name="coupling",
+        summary="one part of the columns by any elementwise transform that depends on the other",
+        formula="x_kept = z_kept; x_rest = tau(z_rest; c(z_kept))",
+        reference="Dinh, Sohl-Dickstein & Bengio 2017; Papamakarios et al. 2021, section 3.1",
+        builder="flowcli.transforms.coupling:coupling",
+        parameters=(TRANSFORMER, *CONDITIONER, SPLIT),
+        takes_context=True,
+        min_features=2,
+    ),
+    Entry(
+        name="givens",
+        summary="rotations of pairs of columns, all columns mixed in about log2(d) sparse layers",
+        formula="in a layer, x_i = cos(a) z_i - sin(a) z_j and x_j = sin(a) z_i + cos(a) z_j; log|det| = 0",
+        reference="Givens 1958; butterfly order as in the fast Fourier transform",
+        builder="flowcli.transforms.linear:Givens",
+        min_features=2,
+        volume_preserving=True,
+    ),
+    Entry(
         name="householder",
         summary="mixes the columns by reflections; volume and distances stay",
         formula="x = H_K ... H_1 z with H_i = I - 2 u_i u_i' / |u_i|^2; log|det| = 0",
@@ -130,6 +201,22 @@ ENTRIES: tuple[Entry, ...] = (
         min_features=2,
         volume_preserving=True,
         starts_at_identity=False,
+    ),
+    Entry(
+        name="lu_linear",
+        summary="any linear map with positive pivots, by its LU factors, and a shift",
+        formula="x = L U z + b; log|det| = sum of log U_kk",
+        reference="Kingma & Dhariwal 2018, section 3.2",
+        builder="flowcli.transforms.linear:LULinear",
+    ),
+    Entry(
+        name="orthogonal",
+        summary="a rotation, by the exponential of a skew matrix",
+        formula="x = exp(A - A') z; log|det| = 0",
+        reference="Golinski, Lezcano-Casado & Rainforth 2019",
+        builder="flowcli.transforms.linear:Orthogonal",
+        min_features=2,
+        volume_preserving=True,
     ),
     Entry(
         name="permute",
@@ -143,12 +230,40 @@ ENTRIES: tuple[Entry, ...] = (
         starts_at_identity=False,
     ),
     Entry(
+        name="planar",
+        summary="pushes along one direction where a plane is crossed",
+        formula="f(v) = v + u tanh(w'v + b); density: z = f(x), sampling: x = f(z)",
+        reference="Rezende & Mohamed 2015, equation 10",
+        builder="flowcli.transforms.classics:Planar",
+        parameters=(FORMULA_WAY,),
+        sampling_cost="root finding",
+    ),
+    Entry(
+        name="radial",
+        summary="pushes away from a centre, or towards it",
+        formula="f(v) = v + beta (v - c) / (alpha + |v - c|); density: z = f(x), sampling: x = f(z)",
+        reference="Rezende & Mohamed 2015, equation 14",
+        builder="flowcli.transforms.classics:Radial",
+        parameters=(FORMULA_WAY,),
+    ),
+    Entry(
+        name="sinh_arcsinh",
+        summary="location, scale, skewness and tail weight of each column, or given the context",
+        formula="x_k = t_k + exp(s_k) sinh((arcsinh(z_k) + epsilon_k) / delta_k), delta_k > 0",
+        reference="Jones & Pewsey 2009",
+        builder="flowcli.transforms.elementwise:sinh_arcsinh",
+        parameters=CONDITIONER,
+        transformer="flowcli.transforms.sinh_arcsinh:SinhArcsinhTransformer",
+        takes_context=True,
+    ),
+    Entry(
         name="spline",
         summary="a monotone spline of each column, or of each column given the context",
         formula="x_k = spline_k(z_k) on [-bound, bound], x_k = z_k outside",
         reference="Durkan et al. 2019 (rational_quadratic); Dolatabadi, Erfani & Leckie 2020 (linear_rational)",
         builder="flowcli.transforms.elementwise:spline",
-        parameters=(KIND, BINS, BOUND, HIDDEN, ACTIVATION),
+        parameters=(KIND, BINS, BOUND, *CONDITIONER),
+        transformer="flowcli.transforms.splines:spline",
         takes_context=True,
     ),
     Entry(
@@ -170,6 +285,15 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(HIDDEN, ACTIVATION, SPLIT, KIND, BINS, BOUND),
         takes_context=True,
         min_features=2,
+    ),
+    Entry(
+        name="sylvester",
+        summary="several planar pushes at once, with a triangular determinant",
+        formula="f(v) = v + Q R tanh(S Q'v + b), R and S triangular; density: z = f(x), sampling: x = f(z)",
+        reference="van den Berg, Hasenclever, Tomczak & Welling 2018",
+        builder="flowcli.transforms.classics:Sylvester",
+        parameters=(FORMULA_WAY, Parameter("units", int, 1, "pushes; at most the number of columns", 1, 4096)),
+        sampling_cost="root finding",
     ),
     Entry(
         name="triangular_affine",

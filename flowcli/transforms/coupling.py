@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from flowcli.transforms.affine import AffineTransformer
+from flowcli.transforms.affine import AdditiveTransformer, AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
 from flowcli.transforms.networks import Conditioner
-from flowcli.transforms.splines import SPLINES
+from flowcli.transforms.registry import build_transformer
+from flowcli.transforms.splines import spline
 from flowcli.transforms.transformer import Transformer
 
 
@@ -62,25 +66,28 @@ class Coupling(Bijection):
         return self._couple(x, context, inverse=True)
 
 
-def affine_coupling(
-    features: int, context_features: int, *, hidden: list[int], activation: str, split: str, log_scale_bound: float
+# The entries' builders. ``layer`` holds split, hidden and activation.
+
+
+def coupling(
+    features: int, context_features: int, *, transformer: Mapping[str, Mapping[str, Any]], **layer: Any
 ) -> Bijection:
+    """A coupling layer with any elementwise transform."""
+    return Coupling(features, context_features, build_transformer(transformer), **layer)
+
+
+def additive_coupling(features: int, context_features: int, **layer: Any) -> Bijection:
+    """NICE's layer: a shift alone."""
+    return Coupling(features, context_features, AdditiveTransformer(), **layer)
+
+
+def affine_coupling(features: int, context_features: int, *, log_scale_bound: float, **layer: Any) -> Bijection:
     """Real NVP's layer: one network gives shift and log-scale."""
-    transformer = AffineTransformer(log_scale_bound)
-    return Coupling(features, context_features, transformer, split=split, hidden=hidden, activation=activation)
+    return Coupling(features, context_features, AffineTransformer(log_scale_bound), **layer)
 
 
 def spline_coupling(
-    features: int,
-    context_features: int,
-    *,
-    hidden: list[int],
-    activation: str,
-    split: str,
-    kind: str,
-    bins: int,
-    bound: float,
+    features: int, context_features: int, *, kind: str, bins: int, bound: float, **layer: Any
 ) -> Bijection:
     """A coupling layer with a monotone spline."""
-    transformer = SPLINES[kind](bins, bound)
-    return Coupling(features, context_features, transformer, split=split, hidden=hidden, activation=activation)
+    return Coupling(features, context_features, spline(kind, bins, bound), **layer)

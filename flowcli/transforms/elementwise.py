@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from flowcli.transforms import splines
 from flowcli.transforms.affine import AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
 from flowcli.transforms.networks import Conditioner
-from flowcli.transforms.splines import SPLINES
+from flowcli.transforms.sinh_arcsinh import SinhArcsinhTransformer
 from flowcli.transforms.transformer import Transformer
 
 
@@ -52,8 +53,13 @@ def affine(
     return Elementwise(features, context_features, AffineTransformer(log_scale_bound), hidden, activation)
 
 
+def sinh_arcsinh(features: int, context_features: int, *, hidden: list[int], activation: str) -> Bijection:
+    """Location, scale, skewness and tail weight of each column."""
+    return Elementwise(features, context_features, SinhArcsinhTransformer(), hidden, activation)
+
+
 def spline(
     features: int, context_features: int, *, kind: str, bins: int, bound: float, hidden: list[int], activation: str
 ) -> Bijection:
     """A monotone spline of each column."""
-    return Elementwise(features, context_features, SPLINES[kind](bins, bound), hidden, activation)
+    return Elementwise(features, context_features, splines.spline(kind, bins, bound), hidden, activation)

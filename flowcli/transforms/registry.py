@@ -12,6 +12,7 @@ from flowcli.transforms.catalogue import ENTRIES, Entry
 
 if TYPE_CHECKING:
     from flowcli.transforms.bijection import Bijection
+    from flowcli.transforms.transformer import Transformer
 
 ENTRY_POINT_GROUP = "flowcli.transforms"
 
@@ -43,6 +44,17 @@ def entries() -> Mapping[str, Entry]:
     return dict(sorted(found.items()))
 
 
+def build_transformer(choice: Mapping[str, Mapping[str, Any]]) -> Transformer:
+    """The transformer of an elementwise entry, from ``{name: parameters}``."""
+    (name, parameters), *_ = choice.items()
+    return cast("Transformer", _imported(entries()[name].transformer)(**parameters))
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
 def build(name: str, features: int, context_features: int, parameters: Mapping[str, Any]) -> Bijection:
     """Build one transform for ``features`` columns.
 
@@ -59,6 +71,5 @@ def build(name: str, features: int, context_features: int, parameters: Mapping[s
                 "use 'spline' or 'spline_autoregressive'"
             ]
         )
-    module, _, builder = entry.builder.partition(":")
-    construct = getattr(import_module(module), builder)
+    construct = _imported(entry.builder)
     return cast("Bijection", construct(features, context_features if entry.takes_context else 0, **parameters))

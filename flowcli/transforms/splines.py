@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -171,7 +172,42 @@ class LinearRationalSpline(SplineTransformer):
         return fraction, self._log_slope(fraction, pieces, width, height)
 
 
-SPLINES: dict[str, type[SplineTransformer]] = {
+class LinearSpline(Transformer):
+    """Straight pieces (Müller, McWilliams, Rousselle, Gross & Novák 2019); the outer ones go on beyond the bounds."""
+
+    def __init__(self, bins: int, bound: float) -> None:
+        self.bins = bins
+        self.bound = bound
+        self.parameter_count = 2 * bins
+
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return self._evaluate(z, parameters, inverse=False)
+
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return self._evaluate(x, parameters, inverse=True)
+
+    def _evaluate(self, value: Tensor, parameters: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        raw_widths, raw_heights = torch.split(parameters, self.bins, dim=-1)
+        widths, knots_x = _knots(raw_widths, self.bound)
+        heights, knots_y = _knots(raw_heights, self.bound)
+        if inverse:
+            widths, knots_x, heights, knots_y = heights, knots_y, widths, knots_x
+        index = (value.unsqueeze(-1) >= knots_x[..., 1:-1]).sum(-1, keepdim=True)
+        left, width, floor, height = (
+            quantity.expand(*index.shape[:-1], -1).gather(-1, index).squeeze(-1)
+            for quantity in (knots_x[..., :-1], widths, knots_y[..., :-1], heights)
+        )
+        slope = height / width
+        return floor + (value - left) * slope, torch.log(slope)
+
+
+SPLINES: dict[str, Callable[[int, float], Transformer]] = {
     "rational_quadratic": RationalQuadraticSpline,
     "linear_rational": LinearRationalSpline,
+    "linear": LinearSpline,
 }
+
+
+def spline(kind: str, bins: int, bound: float) -> Transformer:
+    """The spline of a kind."""
+    return SPLINES[kind](bins, bound)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from flowcli.transforms import registry
 from flowcli.transforms.bijection import Bijection
-from flowcli.transforms.catalogue import Entry, Parameter
+from flowcli.transforms.catalogue import CONDITIONER, Entry, Parameter
 from flowcli.transforms.elementwise import Elementwise
 
 CONTEXT_FEATURES = 3
-VARIED = ("kind", "direction", "split", "order")
+VARIED = ("kind", "direction", "split", "order", "transformer")
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,13 @@ class Case:
     context_features: int = 0
 
     def __str__(self) -> str:
-        chosen = [str(self.parameters[name]) for name in VARIED if name in self.parameters]
+        chosen = [self._word(name) for name in VARIED if name in self.parameters]
         context = ["context"] if self.context_features else []
         return "-".join([self.entry.name, *chosen, f"d{self.features}", *context])
+
+    def _word(self, name: str) -> str:
+        value = self.parameters[name]
+        return "".join(value) if isinstance(value, dict) else str(value)
 
     def build(
         self, seed: int = 0, dtype: torch.dtype = torch.float64, perturbed: bool = True, size: float = 1.0
@@ -74,6 +78,16 @@ def variants(entry: Entry, varied: tuple[str, ...] = VARIED) -> Iterator[dict[st
     """The defaults with every combination of kind, direction and split, and with every named order."""
     defaults = {parameter.name: parameter.default for parameter in entry.parameters}
     named = {p.name: choices(p) for p in entry.parameters if p.name in varied and choices(p)}
+    if "transformer" in defaults:
+        # As a config resolves them: an elementwise entry's name with its own parameters.
+        transformers = [
+            {name: {p.name: p.default for p in other.parameters if p not in CONDITIONER}}
+            for name, other in registry.entries().items()
+            if other.transformer
+        ]
+        defaults["transformer"] = transformers[0]
+        if "transformer" in varied:
+            named["transformer"] = tuple(transformers)
     orders = named.pop("order", ())
     for chosen in itertools.product(*named.values()):
         yield {**defaults, **dict(zip(named, chosen, strict=True))}

@@ -1,4 +1,4 @@
-"""Both splines against their papers' formulas, and where they meet the identity."""
+"""The splines against their papers' formulas, and where they meet the identity."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from flowcli.transforms.splines import LARGEST_RATIO, SPLINES, SplineTransformer
+from flowcli.transforms.splines import LARGEST_RATIO, SPLINES, LinearSpline, SplineTransformer
 
 BOUND = 3.0
 BINS = 6
-KINDS = list(SPLINES)
+KINDS = [kind for kind in SPLINES if kind != "linear"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -216,3 +216,24 @@ def test_any_number_of_bins(kind: str, bins: int) -> None:
     image, _ = transformer.forward(values, raw)
     back, _ = transformer.inverse(image, raw)
     torch.testing.assert_close(back, values, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("size", [0.5, 3.0])
+def test_the_linear_spline_joins_its_knots_and_goes_on(size):
+    transformer = LinearSpline(BINS, BOUND)
+    raw = size * torch.randn(
+        transformer.parameter_count, dtype=torch.float64, generator=torch.Generator().manual_seed(3)
+    )
+    reference = Reference("linear", np.concatenate([raw.numpy(), np.zeros(2 * BINS)]))
+    x = torch.linspace(-BOUND, BOUND, 401, dtype=torch.float64)
+    y, _ = transformer.forward(x, raw.expand(len(x), -1))
+    np.testing.assert_allclose(y, np.interp(x, reference.x, reference.y), atol=1e-12)
+    # Beyond the bounds the outer pieces go on with the slope that they have.
+    for at, piece in ((-20.0, 0), (20.0, -1)):
+        slope = np.diff(reference.y)[piece] / np.diff(reference.x)[piece]
+        end = reference.y[piece] + (at - reference.x[piece]) * slope
+        far, far_slope = transformer.forward(torch.tensor([at], dtype=torch.float64), raw[None])
+        assert far.item() == pytest.approx(end, rel=1e-12)
+        assert far_slope.item() == pytest.approx(math.log(slope), rel=1e-12)
+    back, _ = transformer.inverse(y, raw.expand(len(x), -1))
+    np.testing.assert_allclose(back, x, atol=1e-10)
