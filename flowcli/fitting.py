@@ -33,7 +33,7 @@ from flowcli.tables.table import Table
 from flowcli.training.checkpoint import restore_checkpoint
 from flowcli.training.devices import resolve_device
 from flowcli.training.rows import Rows
-from flowcli.training.trainer import Epoch, Progress, Training, resolve
+from flowcli.training.trainer import Epoch, Progress, Training, resolve, with_noise
 
 
 class FitObserver:
@@ -44,6 +44,9 @@ class FitObserver:
 
     def starts(self, training: Training, config: Config, device: str) -> None:
         """The model is built; training begins, or goes on."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
 
     def checkpoint(self, training: Training, config: Config) -> None:
         """A good moment to save where training stands."""
@@ -120,6 +123,7 @@ def fit_table(
         raise DataError(f"{table.source()}: no column is left to model: every one is constant in the training rows")
     observer.columns(columns, len(parts.training), len(parts.validation), len(parts.test))
 
+    parts = _without_unseen_context(parts, encoder, config, observer)
     encoded = [_encode(encoder, part) for part in (parts.training, parts.validation, parts.test)]
     training, validation, test = (Rows.of(part, torch.device("cpu"), torch.float64) for part in encoded)
     flow = config.flow or default_flow(len(training), len(encoder.numbers))
@@ -128,7 +132,9 @@ def fit_table(
     density = build_density(flow, len(encoder.numbers), cardinalities, encoder.context_features, config.seed)
     on_device = [Rows.of(part, place, torch.float32) for part in encoded[:2]]
     density.to(place)
-    density.initialize(on_device[0].numbers, on_device[0].labels, on_device[0].context)
+    # With the noise of training in them, so that columns that determine each other start no narrower.
+    start = with_noise(on_device[0], config.train, config.seed)
+    density.initialize(start.numbers, start.labels, start.context)
     run = Training(density, on_device[0], on_device[1], config.train, config.seed)
     if checkpoint is not None:
         restore_checkpoint(checkpoint, run)
@@ -191,6 +197,23 @@ def _split(table: Table, config: Config) -> _Parts:
         tables[2] = read_table([config.data.test])
         test_rows = np.arange(1, len(tables[2]) + 1)
     return _Parts(tables[0], tables[1], tables[2], test_rows)
+
+
+def _without_unseen_context(parts: _Parts, encoder: TableEncoder, config: Config, observer: FitObserver) -> _Parts:
+    """Leave out of the split's validation and test rows whose context labels no training row has."""
+    kept = {}
+    for name, share in (("validation", config.data.validation), ("test", config.data.test)):
+        table: Table = getattr(parts, name)
+        bad = encoder.encode(table).bad
+        if bad and isinstance(share, float):
+            observer.note(f"{len(bad):,} {name} rows are left out: {bad[min(bad)]}")
+            kept[name] = np.setdiff1d(np.arange(len(table)), list(bad))
+    return _Parts(
+        parts.training,
+        parts.validation.take(kept["validation"]) if "validation" in kept else parts.validation,
+        parts.test.take(kept["test"]) if "test" in kept else parts.test,
+        parts.test_rows[kept["test"]] if "test" in kept else parts.test_rows,
+    )
 
 
 def _encode(encoder: TableEncoder, table: Table) -> Any:

@@ -18,10 +18,11 @@ from safetensors.torch import load_file, save
 from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
 from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
-from flowcli.model_file import ModelHeader, read_header, with_sorted_header
+from flowcli.model_file import ModelHeader, read_header
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.runs import resolve_model
 from flowcli.tables.table import Table, from_dataframe
+from flowcli.tensor_file import with_sorted_header
 from flowcli.training.devices import resolve_device
 from flowcli.training.rows import Rows
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 SCORING_CHUNK = 8192
 SAMPLING_CHUNK = 4096
+# In standard deviations.
+BEYOND_MEASURE = 1e100
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,13 @@ class Model:
             ]
         log_prob = torch.cat(parts).cpu().numpy() if parts else np.empty(0)
         log_prob = log_prob + self.encoder.log_det
-        # A number beyond float64's square root overflows the base density: nothing is that likely.
-        log_prob[np.isnan(log_prob)] = -np.inf
+        # Beyond float64's square root the arithmetic overflows: nothing that far away has a density.
+        beyond = (np.abs(encoded.numbers) > BEYOND_MEASURE).any(axis=1)
+        log_prob[beyond] = -np.inf
         log_prob[list(encoded.bad)] = np.nan
+        broken = np.setdiff1d(np.flatnonzero(np.isnan(log_prob)), list(encoded.bad))
+        if len(broken):
+            raise ModelError(f"{table.locate(int(broken[0]))}: the model's arithmetic fails on this row")
         return Scores(log_prob, (encoded.labels < 0).any(axis=1) & ~np.isnan(log_prob))
 
     def log_prob(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> npt.NDArray[np.float64]:

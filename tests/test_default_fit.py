@@ -1,8 +1,11 @@
 """What a fit without options promises on the example table."""
 
+import csv
 import json
+import math
 import time
 
+import numpy as np
 import pytest
 
 
@@ -23,3 +26,27 @@ def test_iris_takes_less_than_half_a_minute(program, iris):
 def test_iris_is_fitted_better_than_by_a_gaussian(program, iris, options):
     metrics = fitted(program, iris, *options)
     assert metrics["test_log_likelihood"]["mean"] > metrics["baselines"]["gaussian"]["mean"]
+
+
+def degenerate(kind: str) -> list[list]:
+    """Rows in which a column is determined by others."""
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, 300))
+    codes = random.integers(0, 5, 300)
+    return {
+        "equal columns": [[x, x] for x in a],
+        "a sum": [[x, y, x + y] for x, y in zip(a, b, strict=True)],
+        "two rows, again and again": [[1.0, 2.0], [3.0, 5.0]] * 100,
+        "a label's code": [[x, "abcde"[code], code + 3] for x, code in zip(a, codes, strict=True)],
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["equal columns", "a sum", "two rows, again and again", "a label's code"])
+def test_columns_that_determine_each_other_give_sober_scores(program, tmp_path, kind):
+    rows = degenerate(kind)
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([[f"c{i}" for i in range(len(rows[0]))], *rows])
+    metrics = fitted(program, "t.csv", "-s", "train.epochs=30")
+    assert math.isfinite(metrics["test_log_likelihood"]["mean"])
+    assert metrics["test_log_likelihood"]["mean"] > -20
+    assert metrics["skipped_steps"] == 0

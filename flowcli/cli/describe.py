@@ -65,6 +65,6 @@ def likelihood_lines(metrics: dict[str, Any]) -> list[str]:
 
 def _summary(summary: dict[str, Any]) -> str:
     if summary["impossible_rows"]:
-        return f"-inf: {summary['impossible_rows']} of {summary['n']} rows have a label that was not in training"
+        return f"-inf: {summary['impossible_rows']} of {summary['n']} rows have probability zero (an unseen label, say)"
     error = "" if summary["standard_error"] is None else f" ± {summary['standard_error']:.3f}"
     return f"{summary['mean']:.3f}{error}  ({summary['n']:,} rows, {summary['bits_per_dim']:.3f} bits per column)"

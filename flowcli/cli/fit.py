@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,6 +111,8 @@ def _start(
 
     from flowcli.runs import claim_run_folder, default_run_folder, release_run_folder
 
+    if output == "-":
+        raise UsageError("-o names a folder for the run; its path is what goes to stdout")
     folder = Path(output) if output else default_run_folder(files[0])
     made = claim_run_folder(folder, force)
     try:
@@ -149,6 +153,8 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
 
     use_one_thread()
     table = read_table(files)
+    if all(re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", name) for name in table.names):
+        messages.note("every column's name is a number: is the header line missing? The first line was taken for it")
     data = fingerprint(files, table)
     if expected is not None and not same_data(expected, data):
         raise DataError(f"{', '.join(files)}: not the data that {folder} was started with")
@@ -171,13 +177,27 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
 
 
 def _tell(fitted: Fitted, folder: Path) -> None:
+    """The figures, a warning where they are bad, and what to do next."""
     from flowcli.cli.describe import likelihood_lines
 
     messages.note("log-likelihood  (nats per row)")
     for line in likelihood_lines(fitted.metrics):
         messages.note(f"  {line}")
+    if _worse_than_baseline(fitted.metrics):
+        messages.note("WARNING: worse than the Gaussian on the test rows; do not trust this model")
+    files = fitted.model.header.data["files"]
     context = [column.name for column in fitted.model.encoder.context]
-    given = "".join(f" --given {name}=VALUE" for name in context)
+    given = "".join(f" --given {shlex.quote(name)}=VALUE" for name in context)
+    place = shlex.quote(str(folder))
+    data = " ".join(shlex.quote(file) for file in files)
     messages.note(f"saved {folder}. Next:")
-    messages.note(f"  flowcli score DATA -m {folder}")
-    messages.note(f"  flowcli sample --n 1000 -m {folder}{given}")
+    messages.note(f"  flowcli score {data} -m {place}")
+    messages.note(f"  flowcli sample --n 1000 -m {place}{given}")
+
+
+def _worse_than_baseline(metrics: dict[str, Any]) -> bool:
+    """Whether the model is behind the Gaussian by more than two standard errors of its own."""
+    test, baselines = metrics["test_log_likelihood"], metrics["baselines"]
+    if not test or test["mean"] is None or baselines["gaussian"]["mean"] is None:
+        return False
+    return bool(test["mean"] + 2 * (test["standard_error"] or 0.0) < baselines["gaussian"]["mean"])

@@ -48,11 +48,6 @@ class Messages:
         if self.level > 0:
             print(text, file=sys.stderr)
 
-    def show(self, renderable: Any) -> None:
-        """A rich table or text; not shown with ``--quiet``."""
-        if self.level >= 0:
-            self.console.print(renderable)
-
     def error(self, text: str) -> None:
         """What went wrong; always said."""
         print(f"flowcli: {text}", file=sys.stderr)

@@ -69,6 +69,9 @@ class FitProgress(FitObserver):
             self._open_bar(config.train.epochs)
         self._catch_signals(training)
 
+    def note(self, text: str) -> None:
+        messages.note(text)
+
     def checkpoint(self, training: Training, config: Config) -> None:
         if not self.saved:
             # From here on the folder holds this run, not an earlier one that --force replaces.

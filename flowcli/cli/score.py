@@ -37,7 +37,7 @@ def score(
 
     The output has the column log_prob, in nats, one row for each input row, in order.
 
-    Example: flowcli score test.csv -m runs/iris | sort -g | head
+    Example: flowcli score test.csv -m runs/iris | tail -n +2 | sort -g | head
     """
     names = sources(data)
     from flowcli.runs import resolve_model

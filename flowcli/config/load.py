@@ -58,7 +58,7 @@ def read_source(file_or_preset: str) -> Source:
         UsageError: there is no such file or preset, or it is not text.
     """
     path = Path(file_or_preset)
-    if not path.exists() and file_or_preset in preset_names():
+    if not path.is_file() and not path.is_fifo() and file_or_preset in preset_names():
         path = preset_path(file_or_preset)
     try:
         return parse_yaml(path.read_text(encoding="utf-8"), str(path))

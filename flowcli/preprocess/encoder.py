@@ -121,7 +121,7 @@ class TableEncoder:
         cells: dict[str, pa.Array | pa.ChunkedArray] = {}
         for position, column in enumerate(self.numbers):
             values = numbers[:, position] * column.scale + column.mean
-            cells[column.name] = _as_written(values, column.decimals if rounded else None)
+            cells[column.name] = _as_written(values, column) if rounded else pa.array(values)
         for position, column in enumerate(self.labels):
             cells[column.name] = pa.array(column.categories).take(pa.array(labels[:, position]))
         for column in self.columns:
@@ -184,9 +184,10 @@ def _codes(column: Column, table: Table, bad: dict[int, str]) -> Codes:
     return np.asarray(codes, dtype=np.int64)
 
 
-def _as_written(values: Floats, decimals: int | None) -> pa.Array:
-    if decimals is None:
+def _as_written(values: Floats, column: Column) -> pa.Array:
+    """The values with the column's decimals; its type is the column's, whatever the values."""
+    if column.decimals is None:
         return pa.array(values)
-    if decimals == 0 and np.all(np.abs(values) < 2**53):
-        return pa.array(np.rint(values).astype(np.int64))
-    return pa.array(np.round(values, decimals) + 0.0)  # no minus zero
+    if column.decimals == 0 and abs(column.mean) + 1000 * column.scale < 2**53:
+        return pa.array(np.rint(values.clip(-(2.0**62), 2.0**62)).astype(np.int64))
+    return pa.array(np.round(values, column.decimals) + 0.0)  # no minus zero

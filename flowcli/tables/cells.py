@@ -87,10 +87,9 @@ def decimals(column: pa.ChunkedArray) -> int | None:
         return 0
     if not is_text(column):
         values = as_numbers(column).values
-        tolerance = 1e-12 * np.abs(values).max(initial=1.0)
-        return next(
-            (d for d in range(MOST_DECIMALS + 1) if np.abs(np.round(values, d) - values).max() < tolerance), None
-        )
+        tolerance = 2 * np.spacing(np.abs(values))
+        fits = (d for d in range(MOST_DECIMALS + 1) if (np.abs(np.round(values, d) - values) <= tolerance).all())
+        return next(fits, None)
     text = as_text(column).drop_null()
     if not bool(pc.all(pc.match_substring_regex(text, _PLAIN_DECIMAL), min_count=0).as_py()):
         return None

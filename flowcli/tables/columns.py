@@ -102,21 +102,27 @@ def _infer(name: str, table: Table, context: bool) -> Column:
     if not numbers.invalid.any() and not looks_like_codes(cells):
         infinite = np.flatnonzero(np.isinf(numbers.values))
         if len(infinite):
-            raise DataError(f"{name!r} (infinite in row {infinite[0] + 1})")
+            raise DataError(f"{name!r} (infinite in {_place(table, int(infinite[0]))})")
         reason = "every cell is a number"
         return Column(name=name, kind="number", context=context, reason=reason, decimals=decimals(cells))
+    strays = pc.filter(cells if text is None else text, pa.array(numbers.invalid))
+    # A word that comes back ("3+" among counts) makes a label column; a few odd cells are mistakes.
+    odd = 0 < len(strays) < min(len(cells) / 2, LEAST_ROWS_PER_LABEL * pc.count_distinct(strays).as_py())
+    if odd and not looks_like_codes(cells):
+        place = _place(table, int(np.flatnonzero(numbers.invalid)[0]))
+        told = f"{len(strays):,} cells are not numbers, the first is" if len(strays) > 1 else "not a number:"
+        raise DataError(f"{name!r} ({told} {strays[0].as_py()!r} in {place})")
     if distinct > MOST_LABELS or distinct * LEAST_ROWS_PER_LABEL > len(cells):
-        some = int(numbers.invalid.sum())
-        if some < len(cells) / 2 and not looks_like_codes(cells):
-            first = int(np.flatnonzero(numbers.invalid)[0])
-            raise DataError(
-                f"{name!r} ({some:,} cells are not numbers, the first is {cells[first].as_py()!r} in row {first + 1})"
-            )
         example = cells[0].as_py()
         raise DataError(f"{name!r} (text with {distinct:,} different values in {len(cells):,} rows, like {example!r})")
     categories = tuple(sorted(text.unique().to_pylist())) if text is not None else ()
     reason = f"text with {distinct} values"
     return Column(name=name, kind="label", context=context, reason=reason, categories=categories)
+
+
+def _place(table: Table, index: int) -> str:
+    """The row, and the file too where there are several."""
+    return table.locate(index).removeprefix(f"{table.source()}: ")
 
 
 def describe_missing(missing: Sequence[str], present: Sequence[str], source: str) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from flowcli.errors import DataError
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -24,6 +26,8 @@ class Table:
 
     cells: pa.Table
     origins: tuple[Origin, ...]
+    # Where the rows stand in the origins, after :meth:`take`; ``None`` when they are all there in order.
+    index: np.ndarray | None = None
 
     @property
     def names(self) -> list[str]:
@@ -39,6 +43,8 @@ class Table:
 
     def locate(self, index: int) -> str:
         """The place of a row, as ``file: row 7``."""
+        if self.index is not None:
+            index = int(self.index[index])
         for origin in self.origins:
             if index < origin.rows:
                 return f"{origin.source}: row {origin.first_row + index}"
@@ -50,8 +56,8 @@ class Table:
         return self.origins[0].source if self.origins else "the table"
 
     def take(self, rows: np.ndarray) -> Table:
-        """The rows at these indices. Their places are not kept."""
-        return Table(self.cells.take(pa.array(rows)), (Origin(self.source(), 1, len(rows)),))
+        """The rows at these indices."""
+        return Table(self.cells.take(pa.array(rows)), self.origins, rows if self.index is None else self.index[rows])
 
 
 def concatenate(tables: Sequence[Table]) -> Table:
@@ -63,6 +69,13 @@ def concatenate(tables: Sequence[Table]) -> Table:
 
 
 def from_dataframe(frame: object, name: str = "the table") -> Table:
-    """A pandas DataFrame as a table; its index is left out."""
-    cells = pa.Table.from_pandas(frame, preserve_index=False)
+    """A pandas DataFrame as a table; its index is left out.
+
+    Raises:
+        DataError: a column is of mixed types, or a name is there twice.
+    """
+    try:
+        cells = pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"{name}: {str(error).splitlines()[0]}") from None
     return Table(cells, (Origin(name, 1, cells.num_rows),))

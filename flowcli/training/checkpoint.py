@@ -14,7 +14,7 @@ from torch import Tensor
 from flowcli.config.schema import Config
 from flowcli.errors import ModelError
 from flowcli.files import written_whole
-from flowcli.model_file import FORMAT_VERSION, read_metadata
+from flowcli.tensor_file import FORMAT_VERSION, read_metadata
 from flowcli.training.trainer import Training
 
 

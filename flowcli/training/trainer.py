@@ -68,6 +68,21 @@ def resolve(config: TrainConfig, rows: int) -> TrainConfig:
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
+def with_noise(rows: Rows, config: TrainConfig, seed: int, *place: int) -> Rows:
+    """The rows with the config's noise on their numbers, drawn for this place in the run; none without epochs."""
+    if not config.noise or not config.epochs:
+        return rows
+    device = rows.numbers.device
+    noise = torch.randn(rows.numbers.shape, generator=_generator(device, seed, _NOISE, *place), device=device)
+    return replace(rows, numbers=rows.numbers + config.noise * noise)
+
+
+def _generator(device: torch.device, seed: int, purpose: int, *place: int) -> torch.Generator:
+    """Random numbers for one purpose at one place in the run: the same after a resume."""
+    state = np.random.SeedSequence([seed, purpose, *place]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state))
+
+
 class Training:
     """Maximum likelihood with early stopping, in steps that can be interrupted and resumed.
 
@@ -121,13 +136,15 @@ class Training:
             if self.optimizer is None or progress.epoch >= self.config.epochs:
                 progress.stopped_by = "epochs"
                 break
+            finished = len(progress.epochs)
             self._epoch(started - before)
             progress.seconds = before + time.monotonic() - started
             if self._stop_asked:
                 on_checkpoint(self)
                 progress.stopped_by = "interrupt"
                 return progress
-            on_epoch(progress.epochs[-1])
+            if len(progress.epochs) > finished:
+                on_epoch(progress.epochs[-1])
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 on_checkpoint(self)
                 saved = time.monotonic()
@@ -157,7 +174,7 @@ class Training:
                 break
             rate = config.learning_rate * learning_rate_factor(step, config.warmup, share, config.decay)
             batch = batches[progress.step]
-            loss = self._step(self._noisy(self.training.take(batch), number), rate)
+            loss = self._step(with_noise(self.training.take(batch), config, self.seed, number, progress.step), rate)
             progress.step += 1
             if loss is None:
                 progress.skipped_steps += 1
@@ -166,6 +183,9 @@ class Training:
                 progress.epoch_rows += len(batch)
         progress.epoch_total += float(total)
         if self._stop_asked:
+            return
+        if out_of_time and not progress.step:
+            progress.stopped_by = "max_time"
             return
         density = cast(TableDensity, self.averaged.module)
         value = mean_log_likelihood(density, self.validation) if len(self.validation) else math.nan
@@ -199,20 +219,7 @@ class Training:
     def _order(self, epoch: int) -> Tensor:
         """The order of the training rows in an epoch."""
         device = self.training.numbers.device
-        return torch.randperm(len(self.training), generator=self._generator(_ORDER, epoch), device=device)
-
-    def _noisy(self, batch: Rows, epoch: int) -> Rows:
-        """The batch of the step under way with noise on its numbers."""
-        if not self.config.noise:
-            return batch
-        generator = self._generator(_NOISE, epoch, self.progress.step)
-        noise = torch.randn(batch.numbers.shape, generator=generator, device=batch.numbers.device)
-        return replace(batch, numbers=batch.numbers + self.config.noise * noise)
-
-    def _generator(self, purpose: int, *place: int) -> torch.Generator:
-        """Random numbers for one purpose at one place in the run: the same after a resume."""
-        seed = np.random.SeedSequence([self.seed, purpose, *place]).generate_state(1, np.uint64)[0]
-        return torch.Generator(self.training.numbers.device).manual_seed(int(seed))
+        return torch.randperm(len(self.training), generator=_generator(device, self.seed, _ORDER, epoch), device=device)
 
     def _step(self, batch: Rows, rate: float) -> Tensor | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite."""
@@ -258,7 +265,6 @@ class Training:
                 saved["state"].setdefault(int(index), {})[key] = tensor
             self.optimizer.load_state_dict(saved)
         self.progress = Progress(**{**facts, "epochs": [Epoch(**epoch) for epoch in facts["epochs"]]})
-        self.progress.stopped_by = ""
 
 
 def _copied(density: TableDensity) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ class Entry:
 
     ``scoring_cost`` and ``sampling_cost`` are those with default parameters; where a parameter
     ``direction`` is set to ``sampling`` the two change places (:meth:`costs`). ``min_features`` is the
-    smallest number of columns for which the transform can do more than its elementwise part. An
+    smallest number of columns for which a config may use the transform. An
     elementwise entry names in ``transformer`` what makes its :class:`Transformer` of the parameters that
     are not :data:`CONDITIONER`'s, so that ``coupling`` and ``autoregressive`` can use it.
     """
@@ -198,7 +198,6 @@ ENTRIES: tuple[Entry, ...] = (
         reference="Tomczak & Welling 2016",
         builder="flowcli.transforms.pyro_adapter:householder",
         parameters=(Parameter("reflections", int, 2, "number of reflections", 1, 4096),),
-        min_features=2,
         volume_preserving=True,
         starts_at_identity=False,
     ),
@@ -225,7 +224,6 @@ ENTRIES: tuple[Entry, ...] = (
         reference="Dinh, Sohl-Dickstein & Bengio 2017, section 3.5",
         builder="flowcli.transforms.permute:Permute",
         parameters=(Parameter("order", Order, "reverse", ORDER.doc),),
-        min_features=2,
         volume_preserving=True,
         starts_at_identity=False,
     ),

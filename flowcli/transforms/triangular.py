@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet
 
-# The smallest standard deviation of a column given the others, in units of the column's own: columns that
-# determine each other exactly have no density.
+# The smallest standard deviation of a column given the others, in units of its own or of 1, the larger:
+# columns that determine each other exactly have no density.
 SMALLEST_RESIDUAL_SCALE = 1e-4
 
 
@@ -58,8 +58,13 @@ class TriangularAffine(Bijection):
             mean = mean - inputs.mean(0) @ weight
             self.context_weight.copy_(weight.mT)
         covariance = residual.mT @ residual / len(rows)
-        floor = SMALLEST_RESIDUAL_SCALE**2 * rows.var(0, correction=0).clamp_min(torch.finfo(torch.float32).tiny)
-        factor = torch.linalg.cholesky(covariance + torch.diag(floor))
+        variance = rows.var(0, correction=0)
+        floor = SMALLEST_RESIDUAL_SCALE**2 * variance.clamp_min(1)
+        # A column that a map nearer to the data has brought down to nothing is left alone: to stretch it
+        # again would raise the density in its direction with every layer.
+        shrunk = variance <= SMALLEST_RESIDUAL_SCALE**2
+        covariance = torch.where(shrunk | shrunk.unsqueeze(1), torch.diag(shrunk.to(rows.dtype)), covariance)
+        factor = torch.linalg.cholesky(covariance + torch.diag(torch.where(shrunk, 0.0, floor)))
         self.location.copy_(mean)
         self.log_diagonal.copy_(torch.log(torch.diagonal(factor)))
         self.below_diagonal.copy_(torch.tril(factor, diagonal=-1))

@@ -1,0 +1,74 @@
+"""A fit that is interrupted and goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from running import environment
+from safetensors.torch import load_file
+
+FIT = ["fit", "t.csv", "-s", "train.epochs=40", "-s", "train.patience=40", "-q"]
+
+
+@pytest.fixture
+def table(tmp_path, iris):
+    # A few thousand rows, so that there is time to interrupt.
+    header, *rows = iris.read_text().splitlines()
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows * 20]) + "\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_fit_goes_on_to_the_same_weights(program, table, tmp_path, number):
+    assert program(*FIT, "-o", "whole").status == 0
+    fit = subprocess.Popen(
+        [sys.executable, "-m", "flowcli", *FIT[:-1], "-o", "run"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A parent that ignores the signal would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert fit.stderr is not None
+    for line in fit.stderr:
+        if "permute" in line:  # the architecture's last line: training begins
+            break
+    time.sleep(1)
+    os.kill(fit.pid, number)
+    out, err = fit.communicate(timeout=60)
+    assert fit.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1].endswith("go on with: flowcli fit --resume run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.safetensors"]
+    done = program("fit", "--resume", "run", "-q")
+    assert (done.status, done.out) == (0, "run\n"), done.err
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
+    assert whole.keys() == resumed.keys()
+    assert all(bool((whole[name] == resumed[name]).all()) for name in whole)
+    assert program("fit", "--resume", "run").status == 2  # it is finished now
+
+
+def test_other_data_are_no_continuation(program, table, tmp_path):
+    fit = subprocess.Popen(
+        [sys.executable, "-m", "flowcli", *FIT[:-1], "-o", "run"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert fit.stderr is not None
+    for line in fit.stderr:
+        if "permute" in line:
+            break
+    os.kill(fit.pid, signal.SIGTERM)
+    fit.communicate(timeout=60)
+    text = (tmp_path / "t.csv").read_text()
+    (tmp_path / "t.csv").write_text(text.replace("5.1", "5.2", 1))
+    done = program("fit", "--resume", "run")
+    assert done.status == 1
+    assert "not the data" in done.err
