@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from pyro.distributions.conditional import ConditionalTransformModule
@@ -45,4 +46,7 @@ def householder(features: int, context_features: int, *, reflections: int) -> Bi
     """
     from pyro.distributions.transforms import Householder
 
-    return PyroBijection(Householder(features, count_transforms=reflections))  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        # Pyro warns of more reflections than columns; they are redundant, not wrong.
+        warnings.simplefilter("ignore", UserWarning)
+        return PyroBijection(Householder(features, count_transforms=reflections))  # type: ignore[no-untyped-call]
