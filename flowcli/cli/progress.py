@@ -57,6 +57,7 @@ class FitProgress(FitObserver):
             messages.note(f"  {line}")
 
     def starts(self, training: Training, config: Config, device: str) -> None:
+        self._catch_signals(training)
         parameters = sum(parameter.numel() for parameter in training.parameters)
         messages.note(f"flow     {parameters:,} parameters, from base to data, on {device}")
         for line in flow_lines(config):
@@ -67,7 +68,6 @@ class FitProgress(FitObserver):
         self.started = self.last_line = time.monotonic()
         if messages.level >= 0 and sys.stderr.isatty() and config.train.epochs:
             self._open_bar(config.train.epochs)
-        self._catch_signals(training)
 
     def note(self, text: str) -> None:
         messages.note(text)

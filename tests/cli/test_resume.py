@@ -65,6 +65,7 @@ def test_other_data_are_no_continuation(program, table, tmp_path):
     for line in fit.stderr:
         if "permute" in line:
             break
+    time.sleep(1)
     os.kill(fit.pid, signal.SIGTERM)
     fit.communicate(timeout=60)
     text = (tmp_path / "t.csv").read_text()
