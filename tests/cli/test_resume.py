@@ -20,12 +20,11 @@ def table(tmp_path, iris):
     (tmp_path / "t.csv").write_text("\n".join([header, *rows * 20]) + "\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_fit_goes_on_to_the_same_weights(program, table, tmp_path, number):
-    assert program(*FIT, "-o", "whole").status == 0
+def interrupted(folder, number):
+    """A fit into ``run`` that got the signal while it trained: its status, stdout and stderr."""
     fit = subprocess.Popen(
         [sys.executable, "-m", "flowcli", *FIT[:-1], "-o", "run"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -40,7 +39,14 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(program, table, tmp_path
     time.sleep(1)
     os.kill(fit.pid, number)
     out, err = fit.communicate(timeout=60)
-    assert fit.returncode == 130
+    return fit.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_fit_goes_on_to_the_same_weights(program, table, tmp_path, number):
+    assert program(*FIT, "-o", "whole").status == 0
+    status, out, err = interrupted(tmp_path, number)
+    assert status == 130
     assert out == ""
     assert err.splitlines()[-1].endswith("go on with: flowcli fit --resume run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.safetensors"]
@@ -53,21 +59,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(program, table, tmp_path
 
 
 def test_other_data_are_no_continuation(program, table, tmp_path):
-    fit = subprocess.Popen(
-        [sys.executable, "-m", "flowcli", *FIT[:-1], "-o", "run"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert fit.stderr is not None
-    for line in fit.stderr:
-        if "permute" in line:
-            break
-    time.sleep(1)
-    os.kill(fit.pid, signal.SIGTERM)
-    fit.communicate(timeout=60)
+    interrupted(tmp_path, signal.SIGTERM)
     text = (tmp_path / "t.csv").read_text()
     (tmp_path / "t.csv").write_text(text.replace("5.1", "5.2", 1))
     done = program("fit", "--resume", "run")
