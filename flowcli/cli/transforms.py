@@ -11,7 +11,7 @@ from flowcli.cli.options import Json
 from flowcli.cli.output import write_json, write_text
 from flowcli.errors import UsageError
 from flowcli.transforms.catalogue import Entry, Parameter, TransformerChoice
-from flowcli.transforms.registry import entries
+from flowcli.transforms.registry import costs, entries
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -96,7 +96,7 @@ def _explained(entry: Entry) -> str:
 
 
 def _turns(entry: Entry) -> bool:
-    return entry.costs({"direction": "sampling"}) != entry.costs({})
+    return costs(entry.name, {"direction": "sampling"}) != costs(entry.name, {})
 
 
 def _type(parameter: Parameter) -> str:

@@ -9,7 +9,6 @@ A builder is called as ``builder(features, context_features, **parameters)`` and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +20,9 @@ class TransformerChoice:
     """The type of a parameter that names an elementwise entry, with that entry's own parameters."""
 
 
-Cost = Literal["1 pass", "d passes", "root finding", "none"]
+# What a direction costs, for d columns: passes of the networks; a root to find in each column, all at once
+# or one column after the other; a differential equation to solve.
+Cost = Literal["1 pass", "d passes", "root finding", "d root findings", "ODE solver", "none"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Entry:
     """What is known of a transform without building it.
 
     ``scoring_cost`` and ``sampling_cost`` are those with default parameters; where a parameter
-    ``direction`` is set to ``sampling`` the two change places (:meth:`costs`). ``min_features`` is the
+    ``direction`` is set to ``sampling`` the two change places (:func:`.registry.costs`). ``min_features`` is the
     smallest number of columns for which a config may use the transform. An
     elementwise entry names in ``transformer`` what makes its :class:`Transformer` of the parameters that
     are not :data:`CONDITIONER`'s, so that ``coupling`` and ``autoregressive`` can use it.
@@ -60,12 +61,6 @@ class Entry:
     min_features: int = 1
     volume_preserving: bool = False
     starts_at_identity: bool = True
-
-    def costs(self, parameters: Mapping[str, Any]) -> tuple[Cost, Cost]:
-        """The cost of scoring and of sampling with these parameters."""
-        if parameters.get("direction") == "sampling":
-            return self.sampling_cost, self.scoring_cost
-        return self.scoring_cost, self.sampling_cost
 
 
 HIDDEN = Parameter("hidden", list[int], [64, 64], "widths of the network's hidden layers", minimum=1, maximum=8192)

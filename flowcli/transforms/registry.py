@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from flowcli.errors import ConfigError, FlowcliError
-from flowcli.transforms.catalogue import ENTRIES, Entry
+from flowcli.transforms.catalogue import ENTRIES, Cost, Entry
 
 if TYPE_CHECKING:
     from flowcli.transforms.bijection import Bijection
@@ -42,6 +42,27 @@ def entries() -> Mapping[str, Entry]:
             raise FlowcliError(f"entry point {point.value} of {ENTRY_POINT_GROUP}: '{entry.name}' is taken")
         found[entry.name] = entry
     return dict(sorted(found.items()))
+
+
+def costs(name: str, parameters: Mapping[str, Any]) -> tuple[Cost, Cost]:
+    """The cost of scoring and of sampling with a transform and these parameters."""
+    entry = entries()[name]
+    scoring, sampling = entry.scoring_cost, entry.sampling_cost
+    if parameters.get("direction") == "sampling":
+        scoring, sampling = sampling, scoring
+    inner = parameters.get("transformer")
+    if not isinstance(inner, Mapping):
+        return scoring, sampling
+    (transformer, its_parameters), *_ = inner.items()
+    inner_scoring, inner_sampling = costs(transformer, its_parameters)
+    return _nested(scoring, inner_scoring), _nested(sampling, inner_sampling)
+
+
+def _nested(layer: Cost, transformer: Cost) -> Cost:
+    """The cost of a conditioner's layer whose transformer has a cost of its own."""
+    if layer == "d passes":
+        return "d passes" if transformer == "1 pass" else "d root findings"
+    return transformer
 
 
 def build_transformer(choice: Mapping[str, Mapping[str, Any]]) -> Transformer:

@@ -16,6 +16,7 @@ from flowcli.transforms.catalogue import CONDITIONER, Entry, Parameter
 from flowcli.transforms.elementwise import Elementwise
 
 CONTEXT_FEATURES = 3
+State = Literal["built", "perturbed", "trained"]
 VARIED = ("kind", "direction", "split", "order", "transformer")
 
 
@@ -38,15 +39,32 @@ class Case:
         return "".join(value) if isinstance(value, dict) else str(value)
 
     def build(
-        self, seed: int = 0, dtype: torch.dtype = torch.float64, perturbed: bool = True, size: float = 1.0
+        self, seed: int = 0, dtype: torch.dtype = torch.float64, state: State = "perturbed", size: float = 1.0
     ) -> Bijection:
         """The transform, its start and its perturbation drawn from the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             transform = registry.build(self.entry.name, self.features, self.context_features, self.parameters)
-            if perturbed:
+            if state == "perturbed":
                 perturb(transform, size)
-        return transform.to(dtype)
+            if state == "trained":
+                self._train(transform.double())
+        return transform.to(dtype).eval()
+
+    def _train(self, transform: Bijection) -> None:
+        """A few steps of maximum likelihood, in the direction that is cheap."""
+        value, context = self.rows(32, seed=7, spread=1.0)[:-1], self.context(31)
+        transform.initialize(value, context)
+        if not list(transform.parameters()):
+            return
+        optimizer = torch.optim.Adam(transform.parameters(), lr=0.02)
+        cheap = self.costs[0] in ("1 pass", "ODE solver")
+        direction = transform.inverse_and_log_det if cheap else transform.forward_and_log_det
+        for _ in range(5):
+            optimizer.zero_grad(set_to_none=True)
+            result, log_det = direction(value, context)
+            (0.5 * (result * result).sum(-1) - log_det).mean().backward()
+            optimizer.step()
 
     def rows(self, rows: int, seed: int = 1, dtype: torch.dtype = torch.float64, spread: float = 2.0) -> Tensor:
         """Random inputs ``(rows, d)``; the last row is far outside a spline's bounds."""
@@ -65,7 +83,7 @@ class Case:
     @property
     def costs(self) -> tuple[str, str]:
         """The costs of scoring and of sampling."""
-        return self.entry.costs(self.parameters)
+        return registry.costs(self.entry.name, self.parameters)
 
 
 def choices(parameter: Parameter) -> tuple[Any, ...]:
@@ -75,7 +93,7 @@ def choices(parameter: Parameter) -> tuple[Any, ...]:
 
 
 def variants(entry: Entry, varied: tuple[str, ...] = VARIED) -> Iterator[dict[str, Any]]:
-    """The defaults with every combination of kind, direction and split, and with every named order."""
+    """The defaults with every combination of kind, direction and split; every order and transformer, one at a time."""
     defaults = {parameter.name: parameter.default for parameter in entry.parameters}
     named = {p.name: choices(p) for p in entry.parameters if p.name in varied and choices(p)}
     if "transformer" in defaults:
@@ -88,12 +106,11 @@ def variants(entry: Entry, varied: tuple[str, ...] = VARIED) -> Iterator[dict[st
         defaults["transformer"] = transformers[0]
         if "transformer" in varied:
             named["transformer"] = tuple(transformers)
-    orders = named.pop("order", ())
+    alone = {name: named.pop(name, ()) for name in ("order", "transformer")}
     for chosen in itertools.product(*named.values()):
         yield {**defaults, **dict(zip(named, chosen, strict=True))}
-    for order in orders:
-        if order != defaults["order"]:
-            yield {**defaults, "order": order}
+    for name, values in alone.items():
+        yield from ({**defaults, name: value} for value in values if value != defaults[name])
 
 
 def all_cases(features: tuple[int, ...], varied: tuple[str, ...] = VARIED) -> list[Case]:

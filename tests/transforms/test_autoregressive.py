@@ -123,8 +123,7 @@ def test_direction_swaps_the_costs(name: str) -> None:
             calls.clear()
             function(normal(4, 7))
             passes[direction, way] = len(calls)
-        entry = registry.entries()[name]
-        assert entry.costs({"direction": direction}) == (
+        assert registry.costs(name, {"direction": direction}) == (
             ("1 pass", "d passes") if direction == "density" else ("d passes", "1 pass")
         )
     assert passes == {
