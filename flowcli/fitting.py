@@ -22,6 +22,7 @@ from flowcli.evaluation.baselines import gaussian_log_prob
 from flowcli.evaluation.likelihood import summarize
 from flowcli.flows.build import build_density
 from flowcli.flows.default import default_flow
+from flowcli.flows.rows import Rows
 from flowcli.model import Model
 from flowcli.model_file import ModelHeader
 from flowcli.preprocess.encoder import TableEncoder
@@ -32,7 +33,6 @@ from flowcli.tables.split import split_rows
 from flowcli.tables.table import Table
 from flowcli.training.checkpoint import restore_checkpoint
 from flowcli.training.devices import resolve_device
-from flowcli.training.rows import Rows
 from flowcli.training.trainer import Epoch, Progress, Training, resolve, with_noise
 
 
@@ -115,7 +115,7 @@ def fit_table(
     """
     observer = observer or FitObserver()
     place = resolve_device(device)
-    columns = infer_columns(table, config.data.context, config.data.drop)
+    columns = infer_columns(table, config.data.context, config.data.drop, config.data.kinds)
     parts = _split(table, config)
     columns = fit_columns(columns, parts.training)
     encoder = TableEncoder(columns)
@@ -128,13 +128,12 @@ def fit_table(
     training, validation, test = (Rows.of(part, torch.device("cpu"), torch.float64) for part in encoded)
     flow = config.flow or default_flow(len(training), len(encoder.numbers))
     config = config.model_copy(update={"flow": flow, "train": resolve(config.train, len(training))})
-    cardinalities = [len(column.categories) for column in encoder.labels]
-    density = build_density(flow, len(encoder.numbers), cardinalities, encoder.context_features, config.seed)
+    density = build_density(flow, encoder.layout, config.seed)
     on_device = [Rows.of(part, place, torch.float32) for part in encoded[:2]]
     density.to(place)
     # With the noise of training in them, so that columns that determine each other start no narrower.
     start = with_noise(on_device[0], config.train, config.seed)
-    density.initialize(start.numbers, start.labels, start.context)
+    density.initialize(start)
     run = Training(density, on_device[0], on_device[1], config.train, config.seed)
     if checkpoint is not None:
         restore_checkpoint(checkpoint, run)
@@ -157,7 +156,7 @@ def fit_table(
     )
     model = Model(header, density, place)
     test_log_prob = model.log_prob(parts.test)
-    gaussian = gaussian_log_prob(training, test, cardinalities) + encoder.log_det
+    gaussian = gaussian_log_prob(training, test, density.cardinalities) + encoder.log_det
     header.metrics = {
         "test_log_likelihood": summarize(test_log_prob, encoder.modelled) if len(test) else None,
         "validation_log_likelihood": summarize(model.log_prob(parts.validation), encoder.modelled)

@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save
 from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
 from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
+from flowcli.flows.rows import Rows
 from flowcli.model_file import ModelHeader, read_header
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.runs import resolve_model
 from flowcli.tables.table import Table, from_dataframe
 from flowcli.tensor_file import with_sorted_header
 from flowcli.training.devices import resolve_device
-from flowcli.training.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,10 +92,7 @@ class Model:
         table = _as_table(table)
         encoded = self._encoded(table, on_bad_row)
         with torch.inference_mode():
-            parts = [
-                self.density.log_prob(part.numbers, part.labels, part.context)
-                for part in self._rows(encoded).chunks(SCORING_CHUNK)
-            ]
+            parts = [self.density.log_prob(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
         log_prob = torch.cat(parts).cpu().numpy() if parts else np.empty(0)
         log_prob = log_prob + self.encoder.log_det
         # Beyond float64's square root the arithmetic overflows: nothing that far away has a density.
@@ -121,7 +118,7 @@ class Model:
         return self.score(table, on_bad_row).log_prob
 
     def encode(self, table: Table | pd.DataFrame) -> pa.Table:
-        """Latents ``z1..zd``, then label and context columns as they are.
+        """Latents ``z1..zd``, then label, ordinal and context columns as they are.
 
         Raises:
             DataError: columns are missing, or a row cannot be encoded.
@@ -130,10 +127,7 @@ class Model:
         encoded = self._encoded(table, "error")
         self._refuse_unseen(encoded, table)
         with torch.inference_mode():
-            parts = [
-                self.density.encode(part.numbers, part.labels, part.context)
-                for part in self._rows(encoded).chunks(SCORING_CHUNK)
-            ]
+            parts = [self.density.encode(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
         latent = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
         return self.encoder.latent_cells(latent, table)
 
@@ -148,12 +142,9 @@ class Model:
         _refuse_bad(encoded, table)
         self._refuse_unseen(encoded, table)
         with torch.inference_mode():
-            parts = [
-                self.density.decode(part.numbers, part.labels, part.context)
-                for part in self._rows(encoded).chunks(SCORING_CHUNK)
-            ]
+            parts = [self.density.decode(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
         numbers = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
-        return self.encoder.decode(numbers, encoded.labels, table.cells, rounded=False)
+        return self.encoder.decode(numbers, encoded.labels, encoded.ordinals, table.cells, rounded=False)
 
     def sample(self, n: int, given: Table | pd.DataFrame | None = None, seed: int | None = None) -> pd.DataFrame:
         """Draw ``n`` rows, or ``n`` for each row of ``given``; see :meth:`sample_chunks`."""
@@ -185,23 +176,17 @@ class Model:
         for start in range(0, max(rows, 1), SAMPLING_CHUNK):
             size = min(SAMPLING_CHUNK, rows - start)
             # Noise for a whole chunk, whatever its size, keeps shorter samples the start of longer ones.
-            noise = torch.randn(SAMPLING_CHUNK, len(self.encoder.numbers), generator=generator, dtype=torch.float64)
-            uniforms = torch.rand(SAMPLING_CHUNK, len(self.encoder.labels), generator=generator, dtype=torch.float64)
+            uniforms = torch.rand(SAMPLING_CHUNK, self.density.noise_features, generator=generator, dtype=torch.float64)
             which = np.arange(start, start + size) // max(n, 1)
-            yield self._sample_chunk(noise[:size], uniforms[:size], context[which], cells and cells.take(which))
+            yield self._sample_chunk(uniforms[:size], context[which], cells and cells.take(which))
 
     def _sample_chunk(
-        self,
-        noise: torch.Tensor,
-        uniforms: torch.Tensor,
-        context: npt.NDArray[np.float64],
-        cells: pa.Table | None,
+        self, uniforms: torch.Tensor, context: npt.NDArray[np.float64], cells: pa.Table | None
     ) -> pa.Table:
-        features = torch.from_numpy(context).to(self.device)
         with torch.inference_mode():
-            labels = self.density.sample_labels(uniforms.to(self.device), features)
-            numbers = self.density.decode(noise.to(self.device), labels, features)
-        return self.encoder.decode(numbers.cpu().numpy(), labels.cpu().numpy(), cells, rounded=True)
+            rows = self.density.sample(uniforms.to(self.device), torch.from_numpy(context).to(self.device))
+        numbers, labels, ordinals = (part.cpu().numpy() for part in (rows.numbers, rows.labels, rows.ordinals))
+        return self.encoder.decode(numbers, labels, ordinals, cells, rounded=True)
 
     def _given(self, given: Table | pd.DataFrame | None) -> tuple[npt.NDArray[np.float64], pa.Table | None]:
         """The encoded context ``(m, c)`` and its cells; one empty row when the model has no context."""
@@ -244,16 +229,14 @@ def _check_buffers(density: TableDensity, file: Path) -> None:
             positions = torch.arange(len(order))
             if not (torch.equal(order.sort().values, positions) and torch.equal(order.argsort(), restore)):
                 raise ModelError(f"{file}: damaged: an order of columns is not one")
-    if not density.labels.is_sound():
+    if not density.is_sound():
         raise ModelError(f"{file}: damaged: the labels' frequencies are none")
 
 
 def untrained_density(header: ModelHeader) -> TableDensity:
     """The density that a header describes, before its weights are loaded."""
-    encoder = TableEncoder(header.columns)
     assert header.config.flow is not None  # the header's own check
-    cardinalities = [len(column.categories) for column in encoder.labels]
-    return build_density(header.config.flow, len(encoder.numbers), cardinalities, encoder.context_features, seed=0)
+    return build_density(header.config.flow, TableEncoder(header.columns).layout)
 
 
 def _as_table(table: Table | pd.DataFrame) -> Table:

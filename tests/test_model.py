@@ -19,6 +19,7 @@ from scipy.stats import multivariate_normal
 from flowcli.config.load import dump_config, load_config
 from flowcli.errors import DataError, ModelError
 from flowcli.fitting import Fitted, fit_table
+from flowcli.flows.flow import Flow
 from flowcli.model import Model
 from flowcli.tables.table import from_dataframe
 
@@ -251,14 +252,14 @@ def iris_model(iris: pd.DataFrame) -> Model:
 def test_summing_over_the_label_gives_the_marginal(iris: pd.DataFrame, iris_model: Model) -> None:
     species = sorted(iris["species"].unique())
     joint = np.stack([iris_model.log_prob(iris.assign(species=name)) for name in species])
-    frequencies = iris_model.density.labels.frequencies.numpy()
+    frequencies = iris_model.density.factors[0].labels.frequencies.numpy()
     assert frequencies.sum() == pytest.approx(1, abs=1e-6)
     columns = {column.name: column for column in iris_model.header.columns}
     numbers = [columns[name] for name in iris if name != "species"]
     assert columns["species"].categories == tuple(species)
     standardized = np.stack([(iris[c.name] - c.mean) / c.scale for c in numbers], axis=1)
-    flow = iris_model.density.flow
-    assert flow is not None
+    flow = iris_model.density.factors[0].flow
+    assert isinstance(flow, Flow)
     by_hand = []
     for position, probability in enumerate(frequencies):
         one_hot = torch.eye(3, dtype=torch.float64)[position].expand(len(iris), -1)
@@ -272,7 +273,7 @@ def test_summing_over_the_label_gives_the_marginal(iris: pd.DataFrame, iris_mode
 def test_sampled_labels_have_their_frequencies(iris_model: Model) -> None:
     drawn = iris_model.sample(20_000, seed=0)["species"].value_counts(normalize=True)
     for name, probability in zip(
-        iris_model.header.columns[-1].categories, iris_model.density.labels.frequencies.tolist(), strict=True
+        iris_model.header.columns[-1].categories, iris_model.density.factors[0].labels.frequencies.tolist(), strict=True
     ):
         assert drawn[name] == pytest.approx(probability, abs=4 * math.sqrt(probability * (1 - probability) / 20_000))
 
@@ -421,7 +422,7 @@ def test_an_order_that_is_none(file: Path) -> None:
 
 def test_frequencies_that_are_none(file: Path) -> None:
     def change(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-        tensors["labels.frequencies"].neg_()
+        tensors["factors.0.labels.frequencies"].neg_()
 
     rewritten(file, change)
     refuse(file)

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowcli.config.schema import Chain, Config, FlowConfig
+    from pydantic import BaseModel
+
+    from flowcli.config.schema import Chain, Config, Part
     from flowcli.tables.columns import Column
 
 
@@ -26,6 +28,8 @@ def _known(column: Column) -> str:
     if column.kind == "number":
         digits = "" if column.decimals is None else f", {column.decimals} decimals"
         return f"mean {column.mean:.5g}, standard deviation {column.scale:.5g}{digits}"
+    if column.kind == "ordinal":
+        return f"whole numbers, mean {column.mean:.5g}, standard deviation {column.scale:.5g}"
     if column.kind == "label":
         shown = ", ".join(column.categories[:6])
         return f"{len(column.categories)} labels: {shown}{', ...' if len(column.categories) > 6 else ''}"
@@ -35,23 +39,37 @@ def _known(column: Column) -> str:
 def flow_lines(config: Config) -> list[str]:
     """One line for each transform, from base to data; chains are indented."""
     assert config.flow is not None
-    return [f"base {config.flow.base}", *_chain_lines(config.flow, "")]
+    if config.flow.factors is None:
+        return _part_lines(config.flow, "")
+    lines = []
+    for factor in config.flow.factors:
+        given = f" | {', '.join(factor.given)}" if factor.given else ""
+        lines += [f"p({', '.join(factor.columns)}{given})", *_part_lines(factor, "  ")]
+    return lines
 
 
-def _chain_lines(chain: FlowConfig | Chain, indent: str) -> list[str]:
+def _part_lines(part: Part, indent: str) -> list[str]:
+    lines = [f"{indent}base {_with_parameters(part.base.name, part.base.parameters)}"]
+    return [*lines, *_chain_lines(part, indent)]
+
+
+def _with_parameters(name: str, parameters: BaseModel) -> str:
+    listed = ", ".join(f"{key} {value}" for key, value in parameters.model_dump().items())
+    return f"{name} ({listed})" if listed else name
+
+
+def _chain_lines(chain: Part | Chain, indent: str) -> list[str]:
     from flowcli.config.schema import Chain
 
     lines = []
     if chain.repeat > 1:
         lines.append(f"{indent}{chain.repeat} times:")
         indent += "  "
-    for transform in chain.transforms:
+    for transform in chain.transforms or []:
         if isinstance(transform.parameters, Chain):
             lines += _chain_lines(transform.parameters, indent)
             continue
-        parameters = transform.parameters.model_dump()
-        listed = ", ".join(f"{name} {value}" for name, value in parameters.items())
-        lines.append(f"{indent}{transform.name}{f' ({listed})' if listed else ''}")
+        lines.append(indent + _with_parameters(transform.name, transform.parameters))
     return lines
 
 

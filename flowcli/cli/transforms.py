@@ -9,13 +9,22 @@ import typer
 from flowcli.cli.describe import aligned
 from flowcli.cli.options import Json
 from flowcli.cli.output import write_json, write_text
+from flowcli.config.distributions import BASES, LABEL_MODELS, ORDINAL_MODELS
 from flowcli.errors import UsageError
 from flowcli.transforms.catalogue import Entry, Parameter, TransformerChoice
 from flowcli.transforms.registry import costs, entries
 
+# What the entries of a part are called, in the order in which they are listed.
+PARTS = {"transform": "TRANSFORM", "base": "BASE", "labels": "MODEL OF LABELS", "ordinals": "MODEL OF ORDINALS"}
+
+
+def _described() -> dict[str, Entry]:
+    """All that can be explained: the transforms, and the distributions that a config can name beside them."""
+    return {**entries(), **{entry.name: entry for entry in (*BASES, *LABEL_MODELS, *ORDINAL_MODELS)}}
+
 
 def _complete(incomplete: str) -> list[str]:
-    return [name for name in entries() if name.startswith(incomplete)]
+    return [name for name in _described() if name.startswith(incomplete)]
 
 
 def transforms(
@@ -27,32 +36,39 @@ def transforms(
 ) -> None:
     """List the transforms of a config, or explain one.
 
+    Base distributions and the models of labels and ordinals are listed and explained too.
+
     Example: flowcli transforms spline_coupling
     """
-    if name is not None and name not in entries():
+    known = _described()
+    if name is not None and name not in known:
         import difflib
 
-        close = difflib.get_close_matches(name, entries(), n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(entries())}"
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}"
         raise UsageError(f"no transform '{name}'. {hint}")
-    chosen = [entries()[name]] if name else list(entries().values())
+    chosen = [known[name]] if name else list(known.values())
     if as_json:
         described = [_as_data(entry) for entry in chosen]
         write_json(described[0] if name else described)
     elif name:
         write_text(_explained(chosen[0]))
     else:
-        header = ("NAME", "SCORING", "SAMPLING", "CONTEXT", "WHAT IT DOES")
-        rows = [
-            (entry.name, entry.scoring_cost, entry.sampling_cost, "yes" if entry.takes_context else "no", entry.summary)
-            for entry in chosen
-        ]
-        write_text("\n".join(aligned([header, *rows])))
+        rows: list[tuple[str, ...]] = []
+        for part, title in PARTS.items():
+            rows.append((title, "SCORING", "SAMPLING", "CONTEXT", "WHAT IT DOES"))
+            rows += [
+                (e.name, e.scoring_cost, e.sampling_cost, "yes" if e.takes_context else "no", e.summary)
+                for e in chosen
+                if e.part == part
+            ]
+        write_text("\n".join(aligned(rows)))
 
 
 def _as_data(entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
+        "part": entry.part,
         "summary": entry.summary,
         "formula": entry.formula,
         "reference": entry.reference,
@@ -78,16 +94,19 @@ def _as_data(entry: Entry) -> dict[str, Any]:
 
 
 def _explained(entry: Entry) -> str:
-    facts = [
-        ("formula", entry.formula),
-        ("scoring", entry.scoring_cost),
-        ("sampling", entry.sampling_cost + ("; the other way round with direction: sampling" if _turns(entry) else "")),
+    facts = [("formula", entry.formula), ("scoring", entry.scoring_cost)]
+    turned = "; the other way round with direction: sampling" if entry.part == "transform" and _turns(entry) else ""
+    facts += [
+        ("sampling", entry.sampling_cost + turned),
         ("context", "yes: p(x | context)" if entry.takes_context else "no"),
-        ("columns", f"at least {entry.min_features}"),
-        ("volume", "preserved" if entry.volume_preserving else "changes"),
-        ("starts", "at the identity" if entry.starts_at_identity else "elsewhere"),
-        ("source", entry.reference),
     ]
+    if entry.part == "transform":
+        facts += [
+            ("columns", f"at least {entry.min_features}"),
+            ("volume", "preserved" if entry.volume_preserving else "changes"),
+            ("starts", "at the identity" if entry.starts_at_identity else "elsewhere"),
+        ]
+    facts.append(("source", entry.reference))
     lines = [f"{entry.name}: {entry.summary}", "", *aligned(facts)]
     if entry.parameters:
         rows = [(p.name, _type(p), f"default {p.default}", f"{p.doc}{_range(p)}") for p in entry.parameters]

@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from flowcli.transforms.catalogue import CONDITIONER, Entry, Order, Parameter, TransformerChoice
+from flowcli.config.distributions import BASES, LABEL_MODELS, ORDINAL_MODELS
+from flowcli.transforms.catalogue import CONDITIONER, Entry, Order, Parameter, Split, TransformerChoice
 from flowcli.transforms.registry import entries
 
 
@@ -41,6 +42,9 @@ def _field(parameter: Parameter) -> Any:
     if parameter.type == Order:
         words, positions = get_args(Order)
         return words | Annotated[positions, AfterValidator(_each_once)]
+    if parameter.type == Split:
+        words, names = get_args(Split)
+        return words | Annotated[names, AfterValidator(_different)]
     return parameter.type
 
 
@@ -48,6 +52,15 @@ def _each_once(order: list[int]) -> list[int]:
     if not order or sorted(order) != list(range(1, len(order) + 1)):
         raise ValueError("an order holds the position of each column, from 1, once")
     return order
+
+
+def _different(names: list[str]) -> list[str]:
+    if not names:
+        raise ValueError("names at least one column")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"names {twice[0]!r} twice")
+    return names
 
 
 def parameters_model(entry: Entry, without: tuple[Parameter, ...] = ()) -> type[Section]:
@@ -60,8 +73,8 @@ def parameters_model(entry: Entry, without: tuple[Parameter, ...] = ()) -> type[
     return create_model(entry.name, __base__=Section, __doc__=entry.summary, **fields)
 
 
-class TransformBase(Section):
-    """One step of a chain: a mapping with a single key, the transform's name, or the name alone."""
+class Choice(Section):
+    """One entry of a catalogue with its parameters: a mapping with a single key, its name, or the name alone."""
 
     @model_validator(mode="before")
     @classmethod
@@ -70,9 +83,17 @@ class TransformBase(Section):
             return {value: {}}
         if isinstance(value, dict):
             if len(value) != 1:
-                raise ValueError("a step of the chain is one transform: start each with '- '")
+                raise ValueError(cls._one_only())
             return {name: {} if parameters is None else parameters for name, parameters in value.items()}
-        raise ValueError("a step of the chain is a transform's name, or 'name: {parameters}'")
+        raise ValueError(cls._neither())
+
+    @classmethod
+    def _one_only(cls) -> str:
+        return cls._neither()
+
+    @classmethod
+    def _neither(cls) -> str:
+        return "write one name, or 'name: {parameters}'"
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -83,12 +104,18 @@ class TransformBase(Section):
         return {"anyOf": [{"enum": names}, mapping]}
 
     @model_serializer
-    def _only_the_one(self) -> dict[str, Any]:
-        return {self.name: self.parameters.model_dump()}
+    def _only_the_one(self) -> Any:
+        parameters = self.parameters.model_dump()
+        return {self.name: parameters} if parameters or not self._shorten() else self.name
+
+    @classmethod
+    def _shorten(cls) -> bool:
+        """Whether an entry without parameters is written as its name."""
+        return True
 
     @property
     def name(self) -> str:
-        """Which transform this is."""
+        """Which entry this is."""
         return next(iter(self.model_fields_set))
 
     @property
@@ -96,6 +123,22 @@ class TransformBase(Section):
         """Its parameters, defaults filled in."""
         parameters: BaseModel = getattr(self, self.name)
         return parameters
+
+
+class TransformBase(Choice):
+    """One step of a chain."""
+
+    @classmethod
+    def _one_only(cls) -> str:
+        return "a step of the chain is one transform: start each with '- '"
+
+    @classmethod
+    def _neither(cls) -> str:
+        return "a step of the chain is a transform's name, or 'name: {parameters}'"
+
+    @classmethod
+    def _shorten(cls) -> bool:
+        return False
 
 
 Transformer: type[TransformBase] = create_model(
@@ -108,6 +151,21 @@ Transformer: type[TransformBase] = create_model(
         if entry.transformer
     },
 )  # type: ignore[call-overload]
+
+
+def _choice(name: str, doc: str, catalogue: tuple[Entry, ...]) -> type[Choice]:
+    fields: dict[str, Any] = {entry.name: (parameters_model(entry) | None, None) for entry in catalogue}
+    return create_model(name, __base__=Choice, __doc__=doc, **fields)
+
+
+if TYPE_CHECKING:
+    BaseChoice = Choice
+    LabelChoice = Choice
+    OrdinalChoice = Choice
+else:
+    BaseChoice = _choice("BaseChoice", "A base distribution.", BASES)
+    LabelChoice = _choice("LabelChoice", "A model of label columns.", LABEL_MODELS)
+    OrdinalChoice = _choice("OrdinalChoice", "A model of ordinal columns.", ORDINAL_MODELS)
 
 REPEAT = Field(default=1, ge=1, le=1000, description="how many times the list of transforms is repeated")
 TRANSFORMS = Field(description="from base to data; see 'flowcli transforms'")
@@ -132,12 +190,127 @@ else:
 Chain.model_rebuild()
 
 
-class FlowConfig(Section):
-    """The architecture: a base distribution and a chain of transforms."""
+class Part(Section):
+    """A base distribution and a chain of transforms for the numbers, and models of labels and ordinals."""
 
-    base: Literal["normal"] = Field(default="normal", description="distribution of the latent z")
+    base: BaseChoice = Field(default="normal", validate_default=True, description="distribution of the latent z")
     repeat: int = REPEAT
-    transforms: list[Transform] = TRANSFORMS
+    transforms: list[Transform] | None = Field(default=None, description=TRANSFORMS.description)
+    labels: LabelChoice = Field(default="softmax", validate_default=True, description="model of the label columns")
+    ordinals: OrdinalChoice = Field(
+        default="integer_flow", validate_default=True, description="model of the ordinal columns"
+    )
+
+    @model_validator(mode="after")
+    def _domains_meet(self) -> Part:
+        """The base's domain is that of the first transform, and every other transform acts on all real numbers."""
+        names = _names(self)
+        if self.base.name == "uniform" and names[:1] != ["logit"]:
+            raise ValueError("base 'uniform' lives on the unit cube: the first transform must be logit")
+        expected = 1 if self.base.name == "uniform" else 0
+        if sum(name in _UNIT for name in names) != expected:
+            raise ValueError("logit leads out of the unit cube: it stands once, first, with base 'uniform'")
+        return self
+
+
+_UNIT = [name for name, entry in entries().items() if entry.domain == "unit"]
+
+
+def _names(chain: Part | Chain) -> list[str]:
+    """The names of all transforms, from base to data."""
+    once: list[str] = []
+    for transform in chain.transforms or []:
+        inner = transform.parameters
+        once += _names(inner) if isinstance(inner, Chain) else [transform.name]
+    return once * min(chain.repeat, 2)  # twice says all that more would
+
+
+class Factor(Part):
+    """One factor of a joint density, ``p(columns | given)``."""
+
+    columns: list[str] = Field(description="the columns of this factor")
+    given: list[str] = Field(
+        default_factory=list, description="what it is given: columns of other factors, and context columns"
+    )
+
+    @model_serializer
+    def _columns_first(self) -> dict[str, Any]:
+        return {key: _dumped(getattr(self, key)) for key in ("columns", "given", *Part.model_fields)}
+
+
+class FlowConfig(Part):
+    """The architecture: one flow over all columns, or factors with a flow each."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["transforms"]}, {"required": ["factors"]}]})
+
+    factors: list[Factor] | None = Field(
+        default=None, description="a product p(a) p(b | a) ...: groups of columns, their parents, and each one's flow"
+    )
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> FlowConfig:
+        if self.factors is None:
+            if self.transforms is None:
+                raise ValueError("needs transforms, or factors")
+            return self
+        own = [key for key in Part.model_fields if getattr(self, key) != getattr(_PLAIN, key)]
+        if own:
+            raise ValueError(f"with factors, {', '.join(own)} belongs into each factor")
+        check_factors(self.factors)
+        return self
+
+    @model_serializer
+    def _what_is_there(self) -> dict[str, Any]:
+        if self.factors is not None:
+            return {"factors": [factor.model_dump() for factor in self.factors]}
+        return {key: _dumped(getattr(self, key)) for key in Part.model_fields}
+
+
+_PLAIN = Part()
+
+
+def _dumped(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    return [_dumped(item) for item in value] if isinstance(value, list) else value
+
+
+def check_factors(factors: list[Factor]) -> list[int]:
+    """The factors' numbers in an order in which each comes after its parents.
+
+    Raises:
+        ValueError: there is none, a column is in two factors, or factors are each other's ancestors; the cycle
+            is named.
+    """
+    home: dict[str, int] = {}
+    for number, factor in enumerate(factors):
+        if not factor.columns:
+            raise ValueError(f"factor {number + 1} has no columns")
+        for column in factor.columns:
+            if column in home:
+                where = "in two factors" if home[column] != number else "twice in one factor"
+                raise ValueError(f"column {column!r} is {where}")
+            home[column] = number
+    order: list[int] = []
+    way: list[int] = []
+
+    def visit(number: int) -> None:
+        if number in order:
+            return
+        if number in way:
+            cycle = [*way[way.index(number) :], number]
+            steps = " <- ".join("+".join(factors[n].columns) for n in cycle)
+            raise ValueError(f"factors are given each other in a cycle: {steps}")
+        way.append(number)
+        for column in factors[number].given:
+            if column in home:
+                visit(home[column])
+        way.pop()
+        order.append(number)
+
+    for number in range(len(factors)):
+        visit(number)
+    return order
 
 
 class TrainConfig(Section):
@@ -189,6 +362,11 @@ class DataConfig(Section):
         default_factory=list, description="columns that are given, not modelled: p(others | context)"
     )
     drop: list[str] = Field(default_factory=list, description="columns that are left out")
+    kinds: dict[str, Literal["number", "label", "ordinal"]] = Field(
+        default_factory=dict,
+        description="kinds of columns, where they are not to be inferred, as {count: ordinal}; "
+        "ordinal: whole numbers, each with a probability",
+    )
     validation: Share | str = Field(default=0.1, description="share of the rows, or a file, that decides when to stop")
     test: Share | str = Field(default=0.1, description="share of the rows, or a file, for the final score")
 

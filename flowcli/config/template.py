@@ -41,8 +41,8 @@ def _inline(value: Any) -> str:
 
 
 def _block(flow: dict[str, Any]) -> list[str]:
-    lines = [f"  base: {flow['base']}", f"  repeat: {flow['repeat']}", "  transforms:"]
+    lines = [f"  base: {_inline(flow['base'])}", f"  repeat: {flow['repeat']}", "  transforms:"]
     for transform in flow["transforms"]:
         (name, parameters), *_ = transform.items()
         lines.append(f"  - {name}: {_inline(parameters)}" if parameters else f"  - {name}")
-    return lines
+    return [*lines, *(f"  {key}: {_inline(flow[key])}" for key in ("labels", "ordinals"))]

@@ -3,18 +3,246 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from flowcli.flows.labels import choose
+from flowcli.transforms.networks import Conditioner
+from flowcli.transforms.transformer import soft_clip
 
-class StandardNormal(nn.Module):
-    """Independent standard normals."""
+LOG_SCALE_BOUND = 3.0
+# Degrees of freedom lie within e^3 of this on either side: from 0.5 to 200.
+TYPICAL_DEGREES_OF_FREEDOM = 10.0
+LOG_DEGREES_BOUND = 3.0
+# Rounds of Lloyd's algorithm with which a mixture takes its start from the rows.
+CLUSTERING_ROUNDS = 10
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log-density in nats, ``(...)``, of ``z`` ``(..., d)``."""
-        return -0.5 * (z * z).sum(-1) - 0.5 * math.log(2 * math.pi) * z.shape[-1]
 
-    def sample(self, rows: int, features: int, generator: torch.Generator) -> Tensor:
-        """Draw ``(rows, features)`` on the CPU, in float64, so that a seed means the same on every device."""
-        return torch.randn(rows, features, generator=generator, dtype=torch.float64)
+class Base(nn.Module):
+    """A distribution of ``z`` ``(..., d)``, given the context ``(..., c)`` where it is a conditional one.
+
+    Sampling is a function of ``noise_features`` uniform numbers a row, so that a seed means the same on
+    every device.
+    """
+
+    # Whether ``initialize`` has something to do.
+    starts_from_rows = False
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.noise_features = features
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density in nats, ``(...)``."""
+        raise NotImplementedError
+
+    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        """``z`` ``(..., d)`` from independent uniform numbers in [0, 1), ``(..., noise_features)``."""
+        raise NotImplementedError
+
+    def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
+        """Set parameters from the latents ``(n, d)`` of the training rows; the default leaves them alone."""
+
+
+class FreeOrConditional(nn.Module):
+    """Numbers ``(..., *shape)``: free parameters, plus a network of the context where there is one.
+
+    The network starts at zero. Without ``hidden`` there is none.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], context_features: int, hidden: list[int] | None, activation: str = "relu"
+    ) -> None:
+        super().__init__()
+        self.free = nn.Parameter(torch.zeros(shape))
+        self.conditioner = (
+            None if hidden is None else Conditioner(context_features, math.prod(shape), hidden, activation)
+        )
+
+    def given(self, context: Tensor | None) -> Tensor:
+        """The numbers for a context."""
+        if self.conditioner is None:
+            return cast(Tensor, self.free)
+        assert context is not None
+        return cast(Tensor, self.free + self.conditioner(context).unflatten(-1, self.free.shape))
+
+
+class Normal(Base):
+    """Independent normals: standard ones, or with location and scale from a network of the context."""
+
+    def __init__(
+        self, features: int, context_features: int = 0, *, hidden: list[int] | None = None, activation: str = "relu"
+    ) -> None:
+        super().__init__(features)
+        self.conditional = hidden is not None
+        if self.conditional:
+            self.parameters_of = FreeOrConditional((2, features), context_features, hidden, activation)
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        if not self.conditional:
+            return _log_normal(z)
+        location, raw = self.parameters_of.given(context).unbind(-2)
+        log_scale = soft_clip(raw, LOG_SCALE_BOUND)
+        return _log_normal((z - location) * torch.exp(-log_scale)) - log_scale.sum(-1)
+
+    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        z = normal_quantile(uniforms)
+        if not self.conditional:
+            return z
+        location, raw = self.parameters_of.given(context).unbind(-2)
+        return location + z * torch.exp(soft_clip(raw, LOG_SCALE_BOUND))
+
+
+class StudentT(Base):
+    """Independent Student-t variables of scale 1 with learned degrees of freedom, one for each column.
+
+    With a context, degrees of freedom, location and scale come from a network of it.
+    """
+
+    def __init__(
+        self, features: int, context_features: int = 0, *, hidden: list[int] | None = None, activation: str = "relu"
+    ) -> None:
+        super().__init__(features)
+        self.noise_features = 2 * features
+        self.conditional = hidden is not None
+        self.parameters_of = FreeOrConditional(
+            (3 if self.conditional else 1, features), context_features, hidden, activation
+        )
+
+    def _resolved(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Degrees of freedom, location and log-scale."""
+        raw, *rest = self.parameters_of.given(context).unbind(-2)
+        degrees = TYPICAL_DEGREES_OF_FREEDOM * torch.exp(soft_clip(raw, LOG_DEGREES_BOUND))
+        if not self.conditional:
+            return degrees, torch.zeros_like(degrees), torch.zeros_like(degrees)
+        return degrees, rest[0], soft_clip(rest[1], LOG_SCALE_BOUND)
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        degrees, location, log_scale = self._resolved(context)
+        value = (z - location) * torch.exp(-log_scale)
+        half = degrees / 2
+        constant = torch.lgamma(half + 0.5) - torch.lgamma(half) - 0.5 * torch.log(math.pi * degrees)
+        # For far values the square overflows float32 long before its logarithm does.
+        log_term = 2 * _log_hypotenuse(value, torch.sqrt(degrees)) - torch.log(degrees)
+        return (constant - (half + 0.5) * log_term - log_scale).sum(-1)
+
+    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        """Bailey 1994, "Polar generation of random variates with the t-distribution"."""
+        degrees, location, log_scale = self._resolved(context)
+        radius, angle = uniforms.chunk(2, dim=-1)
+        spread = torch.sqrt(degrees * torch.expm1(-2 / degrees * torch.log1p(-radius)))
+        return location + torch.exp(log_scale) * spread * torch.cos(2 * math.pi * angle)
+
+
+class GaussianMixture(Base):
+    """A mixture of normals with diagonal covariances; with a context, a network of it adds to all parameters."""
+
+    starts_from_rows = True
+
+    def __init__(
+        self,
+        features: int,
+        context_features: int = 0,
+        *,
+        components: int,
+        hidden: list[int] | None = None,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__(features)
+        self.noise_features = features + 1
+        self.components = components
+        # In a row of a component: its log-weight, then the columns' locations, then their log-scales.
+        self.parameters_of = FreeOrConditional((components, 1 + 2 * features), context_features, hidden, activation)
+        nn.init.normal_(self.parameters_of.free[:, 1 : 1 + features])
+
+    def _resolved(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights ``(..., k)``, locations and log-scales ``(..., k, d)``."""
+        weights, locations, scales = torch.split(
+            self.parameters_of.given(context), [1, self.features, self.features], dim=-1
+        )
+        return torch.log_softmax(weights.squeeze(-1), dim=-1), locations, soft_clip(scales, 2 * LOG_SCALE_BOUND)
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        log_weights, locations, log_scales = self._resolved(context)
+        each = _log_normal((z.unsqueeze(-2) - locations) * torch.exp(-log_scales)) - log_scales.sum(-1)
+        return torch.logsumexp(log_weights + each, dim=-1)
+
+    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        log_weights, locations, log_scales = self._resolved(context)
+        component = choose(uniforms[..., 0], log_weights)
+        index = component[..., None, None].expand(*component.shape, 1, self.features)
+        location, log_scale = (
+            values.expand(*uniforms.shape[:-1], -1, -1).gather(-2, index).squeeze(-2)
+            for values in (locations, log_scales)
+        )
+        return location + torch.exp(log_scale) * normal_quantile(uniforms[..., 1:])
+
+    @torch.no_grad()
+    def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
+        """Clusters of the rows: far-apart starts, then Lloyd's algorithm."""
+        locations = _far_apart(z, self.components)
+        for _ in range(CLUSTERING_ROUNDS):
+            nearest = torch.cdist(z, locations).argmin(-1)
+            member = (nearest.unsqueeze(-1) == torch.arange(self.components, device=z.device)).to(z.dtype)
+            count = member.sum(0).unsqueeze(-1)
+            locations = torch.where(count > 0, member.mT @ z / count.clamp_min(1), locations)
+        squares = (z - locations.index_select(0, nearest)) ** 2
+        # A cluster of a few rows says little of its spread: the spread within all of them counts as two more rows.
+        pooled = torch.maximum(squares.mean(0), 0.01 * z.var(0, correction=0))
+        variance = (member.mT @ squares + 2 * pooled) / (count + 2)
+        log_scale = 0.5 * torch.log(variance.clamp_min(1e-6))
+        bound = 2 * LOG_SCALE_BOUND
+        log_scale = log_scale.clamp(-0.9 * bound, 0.9 * bound)
+        free = self.parameters_of.free
+        free[:, :1] = torch.log((count + 1) / len(z))
+        free[:, 1 : 1 + self.features] = locations
+        free[:, 1 + self.features :] = log_scale / (1 - log_scale.abs() / bound)  # soft_clip's inverse
+
+
+class Uniform(Base):
+    """Uniform on the unit cube, its faces included, so that a ``z`` rounded to 1 keeps its density."""
+
+    def __init__(self, features: int, context_features: int = 0) -> None:
+        super().__init__(features)
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        inside = ((z >= 0) & (z <= 1)).all(-1)
+        return torch.where(inside, torch.zeros_like(z[..., 0]), -torch.inf)
+
+    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        return inside_unit(uniforms)
+
+
+def inside_unit(uniforms: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) moved off 0, whose quantile is infinite."""
+    return uniforms.clamp_min(2.0**-54)
+
+
+def normal_quantile(uniforms: Tensor) -> Tensor:
+    """Standard normal numbers from uniform ones, of the same shape."""
+    normals: Tensor = torch.special.ndtri(inside_unit(uniforms))
+    return normals
+
+
+def _log_normal(z: Tensor) -> Tensor:
+    """Log-density of independent standard normals, summed over the columns."""
+    return -0.5 * (z * z).sum(-1) - 0.5 * math.log(2 * math.pi) * z.shape[-1]
+
+
+def _log_hypotenuse(one: Tensor, other: Tensor) -> Tensor:
+    """``log sqrt(one^2 + other^2)`` without the squares."""
+    return torch.log(torch.hypot(one, other))
+
+
+def _far_apart(z: Tensor, count: int) -> Tensor:
+    """``count`` rows of ``z``, each the farthest from those before; the first is the nearest to the mean."""
+    chosen = z.index_select(0, (z - z.mean(0)).square().sum(-1).argmin().reshape(1))
+    distance = (z - chosen).square().sum(-1)
+    for _ in range(count - 1):
+        farthest = z.index_select(0, distance.argmax().reshape(1))
+        distance = torch.minimum(distance, (z - farthest).square().sum(-1))
+        chosen = torch.cat([chosen, farthest])
+    return chosen

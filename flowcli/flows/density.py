@@ -1,57 +1,127 @@
-"""The density of whole rows: labels, then numbers given labels."""
+"""The density of whole rows: a product of factors."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from flowcli.flows.flow import Flow
-from flowcli.flows.labels import LabelModel
+from flowcli.flows.factor import Factor
+from flowcli.flows.rows import Rows
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a factor's columns stand among all columns of their kind."""
+
+    numbers: tuple[int, ...]
+    labels: tuple[int, ...]
+    ordinals: tuple[int, ...]
+    # Of the parents: their place among the columns of their kind, and the features of the context.
+    parent_numbers: tuple[int, ...] = ()
+    parent_labels: tuple[int, ...] = ()
+    parent_ordinals: tuple[int, ...] = ()
+    context: tuple[int, ...] = ()
 
 
 class TableDensity(nn.Module):
-    """``p(labels, numbers | context) = p(labels | context) p(numbers | labels, context)``.
+    """``p(row | context) = product over factors of p(columns | parents)``, the factors in an order of descent.
 
-    The labels reach the flow one-hot, before the context. A table without numbers has no flow.
-
-    Shapes: numbers ``(n, d)``, label codes ``(n, l)``, context ``(n, c)``; log-densities ``(n,)`` in nats,
-    over the standardised numbers.
+    Most densities have one factor, over all columns and given the whole context. Log-densities are ``(n,)``,
+    in nats, over standardised numbers.
     """
 
-    def __init__(self, flow: Flow | None, labels: LabelModel) -> None:
+    def __init__(self, factors: Sequence[Factor], places: Sequence[Place], cardinalities: Sequence[int]) -> None:
         super().__init__()
-        self.flow = flow
-        self.labels = labels
+        self.factors = nn.ModuleList(factors)
+        self.places = list(places)
+        self.cardinalities = list(cardinalities)
+        self.columns = (
+            sum(len(place.numbers) for place in places),
+            len(cardinalities),
+            sum(len(place.ordinals) for place in places),
+        )
+        # Which factor holds an ordinal, and where there: its own units are known to that factor.
+        self.ordinal_home = {
+            column: (factor, at) for factor, place in enumerate(places) for at, column in enumerate(place.ordinals)
+        }
 
-    def _flow_context(self, labels: Tensor, context: Tensor) -> Tensor | None:
-        together = torch.cat([self.labels.one_hot(labels), context], dim=-1)
-        return together if together.shape[-1] else None
+    def _each(self) -> list[tuple[Factor, Place]]:
+        return [(factor, place) for factor, place in zip(self.factors, self.places, strict=True)]  # type: ignore[misc]
 
-    def log_prob(self, numbers: Tensor, labels: Tensor, context: Tensor) -> Tensor:
+    @property
+    def noise_features(self) -> int:
+        """How many uniform numbers a row is drawn from."""
+        return sum(sum(factor.noise_features) for factor, _ in self._each())
+
+    def _own(self, rows: Rows, place: Place) -> Rows:
+        """The columns of one factor, with what it is given as their context."""
+        if len(self.places) == 1:
+            return rows
+        return Rows(
+            rows.numbers[..., list(place.numbers)],
+            rows.labels[..., list(place.labels)],
+            rows.ordinals[..., list(place.ordinals)],
+            self._given(rows, place),
+        )
+
+    def _given(self, rows: Rows, place: Place) -> Tensor:
+        parts = [rows.numbers[..., list(place.parent_numbers)]]
+        for column in place.parent_labels:
+            categories = torch.arange(self.cardinalities[column], device=rows.labels.device)
+            parts.append((rows.labels[..., column : column + 1] == categories).to(rows.numbers.dtype))
+        for column in place.parent_ordinals:
+            home, at = self.ordinal_home[column]
+            ordinals = self._each()[home][0].ordinals
+            assert ordinals is not None
+            its_own = rows.ordinals[..., list(self.places[home].ordinals)]
+            parts.append(ordinals.standardized(its_own)[..., at : at + 1])
+        return torch.cat([*parts, rows.context[..., list(place.context)]], dim=-1)
+
+    def log_prob(self, rows: Rows) -> Tensor:
         """Log-density of each row."""
-        total = self.labels.log_prob(labels, _or_none(context))
-        if self.flow is not None:
-            total = total + self.flow.log_prob(numbers, self._flow_context(labels, context))
-        return total
+        return torch.stack([factor.log_prob(self._own(rows, place)) for factor, place in self._each()]).sum(0)
 
-    def encode(self, numbers: Tensor, labels: Tensor, context: Tensor) -> Tensor:
+    def encode(self, rows: Rows) -> Tensor:
         """The latents of the numbers, ``(n, d)``."""
-        return numbers if self.flow is None else self.flow.encode(numbers, self._flow_context(labels, context))
+        latent = torch.empty_like(rows.numbers)
+        for factor, place in self._each():
+            latent[..., list(place.numbers)] = factor.encode(self._own(rows, place))
+        return latent
 
-    def decode(self, latent: Tensor, labels: Tensor, context: Tensor) -> Tensor:
-        """The numbers of latents, ``(n, d)``."""
-        return latent if self.flow is None else self.flow.decode(latent, self._flow_context(labels, context))
+    def decode(self, rows: Rows) -> Tensor:
+        """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
+        numbers = torch.empty_like(rows.numbers)
+        for factor, place in self._each():
+            own = self._own(Rows(numbers, rows.labels, rows.ordinals, rows.context), place)
+            latent = rows.numbers[..., list(place.numbers)]
+            numbers[..., list(place.numbers)] = factor.decode(Rows(latent, own.labels, own.ordinals, own.context))
+        return numbers
 
-    def sample_labels(self, uniforms: Tensor, context: Tensor) -> Tensor:
-        """Label codes ``(n, l)`` from uniform noise ``(n, l)``."""
-        return self.labels.sample(uniforms, _or_none(context))
+    def sample(self, uniforms: Tensor, context: Tensor) -> Rows:
+        """Rows from uniform numbers in [0, 1), ``(n, noise_features)``, given their context."""
+        numbers, labels, ordinals = self.columns
+        rows = Rows(
+            uniforms.new_empty(len(uniforms), numbers),
+            torch.zeros(len(uniforms), labels, dtype=torch.long, device=uniforms.device),
+            uniforms.new_empty(len(uniforms), ordinals),
+            context,
+        )
+        noise = torch.split(uniforms, [sum(factor.noise_features) for factor, _ in self._each()], dim=-1)
+        for (factor, place), its_noise in zip(self._each(), noise, strict=True):
+            drawn = factor.sample(its_noise, self._own(rows, place).context)
+            rows.numbers[:, list(place.numbers)] = drawn.numbers
+            rows.labels[:, list(place.labels)] = drawn.labels
+            rows.ordinals[:, list(place.ordinals)] = drawn.ordinals
+        return rows
 
-    def initialize(self, numbers: Tensor, labels: Tensor, context: Tensor) -> None:
+    def initialize(self, rows: Rows) -> None:
         """Take the start from training rows."""
-        self.labels.initialize(labels)
-        if self.flow is not None:
-            self.flow.initialize(numbers, self._flow_context(labels, context))
+        for factor, place in self._each():
+            factor.initialize(self._own(rows, place))
 
-
-def _or_none(context: Tensor) -> Tensor | None:
-    return context if context.shape[-1] else None
+    def is_sound(self) -> bool:
+        """Whether the discrete parts, as loaded from a file, make probabilities."""
+        return all(factor.labels is None or factor.labels.is_sound() for factor, _ in self._each())

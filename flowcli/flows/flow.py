@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from flowcli.flows.base import StandardNormal
+from flowcli.flows.base import Base
 from flowcli.transforms.bijection import Chain
 
 
@@ -15,7 +15,7 @@ class Flow(nn.Module):
     in nats.
     """
 
-    def __init__(self, base: StandardNormal, chain: Chain) -> None:
+    def __init__(self, base: Base, chain: Chain) -> None:
         super().__init__()
         self.base = base
         self.chain = chain
@@ -23,7 +23,11 @@ class Flow(nn.Module):
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density at ``x``."""
         z, log_det = self.chain.inverse_and_log_det(x, context)
-        return self.base.log_prob(z) + log_det
+        return self.base.log_prob(z, context) + log_det
+
+    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        """``x`` from independent uniform numbers in [0, 1), ``(..., base.noise_features)``."""
+        return self.decode(self.base.sample(uniforms, context), context)
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The latent ``z`` of ``x``."""
@@ -34,5 +38,7 @@ class Flow(nn.Module):
         return self.chain.forward_and_log_det(z, context)[0]
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Let data-dependent transforms take their start from training rows."""
+        """Let what depends on the data take its start from training rows."""
         self.chain.initialize(x, context)
+        if self.base.starts_from_rows:
+            self.base.initialize(self.encode(x, context), context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,26 +12,28 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from flowcli.errors import ConfigError, DataError
-from flowcli.tables.cells import as_numbers, as_text, decimals, is_number_type, is_text, looks_like_codes
+from flowcli.tables.cells import Numbers, as_numbers, as_text, decimals, is_number_type, is_text, looks_like_codes
 from flowcli.tables.table import Table
 
 # A text column is a label when its values come back: on average this often, and no more of them than this.
 LEAST_ROWS_PER_LABEL = 5
 MOST_LABELS = 1000
+ASKED = "data.kinds says so"
 
 
 class Column(BaseModel):
     """One column of the model. What depends on the data comes from the training rows alone.
 
     ``number``: standardised by ``mean`` and ``scale`` (standard deviation), written with ``decimals``
-    digits after the point. ``label``: one of ``categories``. ``constant``: always ``value``, and no part
-    of the density. A ``context`` column is given, not modelled.
+    digits after the point. ``ordinal``: whole numbers with this mean and scale, each with a probability.
+    ``label``: one of ``categories``. ``constant``: always ``value``, and no part of the density. A
+    ``context`` column is given, not modelled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    kind: Literal["number", "label", "constant"]
+    kind: Literal["number", "ordinal", "label", "constant"]
     reason: str
     context: bool = False
     decimals: int | None = None
@@ -49,14 +51,17 @@ class Column(BaseModel):
         return self
 
 
-def infer_columns(table: Table, context: Sequence[str] = (), drop: Sequence[str] = ()) -> list[Column]:
-    """Decide what each column is, from all rows.
+def infer_columns(
+    table: Table, context: Sequence[str] = (), drop: Sequence[str] = (), kinds: Mapping[str, str] | None = None
+) -> list[Column]:
+    """Decide what each column is, from all rows; ``kinds`` says it for some of them.
 
     Raises:
-        ConfigError: ``context`` or ``drop`` names a column that the table has not.
+        ConfigError: ``context``, ``drop`` or ``kinds`` names a column that the table has not.
         DataError: columns that cannot be modelled, all of them named, with the ways out.
     """
-    for key, names in (("data.context", context), ("data.drop", drop)):
+    kinds = kinds or {}
+    for key, names in (("data.context", context), ("data.drop", drop), ("data.kinds", list(kinds))):
         unknown = [name for name in names if name not in table.names]
         if unknown:
             raise ConfigError([f"{key}: {describe_missing(unknown, table.names, table.source())}"])
@@ -71,7 +76,7 @@ def infer_columns(table: Table, context: Sequence[str] = (), drop: Sequence[str]
         if name in drop:
             continue
         try:
-            columns.append(_infer(name, table, name in context))
+            columns.append(_infer(name, table, name in context, kinds.get(name)))
         except DataError as error:
             refused.append(str(error))
     if refused:
@@ -84,7 +89,8 @@ def infer_columns(table: Table, context: Sequence[str] = (), drop: Sequence[str]
     return columns
 
 
-def _infer(name: str, table: Table, context: bool) -> Column:
+def _infer(name: str, table: Table, context: bool, wanted: str | None) -> Column:
+    """``wanted`` is the kind that the config asks for, if any."""
     cells = table.column(name)
     if not (is_text(cells) or is_number_type(cells) or pa.types.is_null(cells.type)):
         raise DataError(f"{name!r} (holds {cells.type})")
@@ -99,25 +105,43 @@ def _infer(name: str, table: Table, context: bool) -> Column:
     if distinct == 1:
         value = str((text if text is not None else cells)[0].as_py())
         return Column(name=name, kind="constant", context=context, reason="one value in every row", value=value)
-    if not numbers.invalid.any() and not looks_like_codes(cells):
+    if wanted in ("number", "ordinal"):
+        _require_numbers(name, table, numbers, wanted)
+    if wanted == "ordinal":
+        return Column(name=name, kind="ordinal", context=context, reason=ASKED, decimals=0)
+    as_words = wanted == "label" or (wanted is None and looks_like_codes(cells))
+    if not numbers.invalid.any() and not as_words:
         infinite = np.flatnonzero(np.isinf(numbers.values))
         if len(infinite):
             raise DataError(f"{name!r} (infinite in {_place(table, int(infinite[0]))})")
-        reason = "every cell is a number"
+        reason = "every cell is a number" if wanted is None else ASKED
         return Column(name=name, kind="number", context=context, reason=reason, decimals=decimals(cells))
     strays = pc.filter(cells if text is None else text, pa.array(numbers.invalid))
     # A word that comes back ("3+" among counts) makes a label column; a few odd cells are mistakes.
     odd = 0 < len(strays) < min(len(cells) / 2, LEAST_ROWS_PER_LABEL * pc.count_distinct(strays).as_py())
-    if odd and not looks_like_codes(cells):
+    if odd and not as_words:
         place = _place(table, int(np.flatnonzero(numbers.invalid)[0]))
         told = f"{len(strays):,} cells are not numbers, the first is" if len(strays) > 1 else "not a number:"
         raise DataError(f"{name!r} ({told} {strays[0].as_py()!r} in {place})")
-    if distinct > MOST_LABELS or distinct * LEAST_ROWS_PER_LABEL > len(cells):
+    few = distinct * LEAST_ROWS_PER_LABEL <= len(cells) or wanted == "label"
+    if distinct > MOST_LABELS or not few:
         example = cells[0].as_py()
         raise DataError(f"{name!r} (text with {distinct:,} different values in {len(cells):,} rows, like {example!r})")
-    categories = tuple(sorted(text.unique().to_pylist())) if text is not None else ()
-    reason = f"text with {distinct} values"
+    categories = tuple(sorted(as_text(cells).unique().to_pylist()))
+    reason = f"text with {distinct} values" if wanted is None else ASKED
     return Column(name=name, kind="label", context=context, reason=reason, categories=categories)
+
+
+def _require_numbers(name: str, table: Table, numbers: Numbers, wanted: str) -> None:
+    """Refuse a column that the config calls numbers, or whole numbers, and that holds something else."""
+    wrong = numbers.invalid
+    if wanted == "ordinal":
+        wrong = wrong | np.isinf(numbers.values) | (np.rint(numbers.values) != numbers.values)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        what = "a whole number" if wanted == "ordinal" else "a number"
+        cell = table.column(name)[row].as_py()
+        raise DataError(f"{name!r} (data.kinds says {wanted}, and {cell!r} in {_place(table, row)} is not {what})")
 
 
 def _place(table: Table, index: int) -> str:
@@ -143,7 +167,7 @@ def fit_columns(columns: Sequence[Column], training: Table) -> list[Column]:
     """
     fitted = []
     for column in columns:
-        if column.kind == "number":
+        if column.kind in ("number", "ordinal"):
             values = as_numbers(training.column(column.name)).values
             update: dict[str, Any]
             with np.errstate(over="ignore", invalid="ignore"):

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from flowcli.config.schema import TrainConfig
-from flowcli.errors import FlowcliError
+from flowcli.errors import FlowcliError, ModelError
 from flowcli.flows.density import TableDensity
-from flowcli.training.rows import Rows
+from flowcli.flows.rows import Rows
 from flowcli.training.schedule import learning_rate_factor
 from flowcli.transforms.bijection import Bijection
 
@@ -150,6 +150,7 @@ class Training:
                 saved = time.monotonic()
         on_checkpoint(self)
         self.density.load_state_dict(self.best_weights)
+        self.density.eval()
         return progress
 
     def _epoch(self, started: float) -> None:
@@ -159,6 +160,8 @@ class Training:
         assert config.batch_size is not None
         epoch_started = time.monotonic()
         number = progress.epoch + 1
+        # Steps move running statistics; whatever is validated or kept has them stand still.
+        self.density.train()
         batches = self._order(number).tensor_split(math.ceil(len(self.training) / config.batch_size))
         out_of_time = False
         rate = 0.0
@@ -222,12 +225,18 @@ class Training:
         return torch.randperm(len(self.training), generator=_generator(device, self.seed, _ORDER, epoch), device=device)
 
     def _step(self, batch: Rows, rate: float) -> Tensor | None:
-        """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite."""
+        """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite.
+
+        A density that cannot be computed (:class:`ModelError`) is as bad as one that is not finite.
+        """
         assert self.optimizer is not None
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = -self.density.log_prob(batch.numbers, batch.labels, batch.context).mean()
+        try:
+            loss = -self.density.log_prob(batch).mean()
+        except ModelError:
+            return None
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         # One look at the device for both: zero times a loss that is not finite is not a number.
@@ -290,8 +299,10 @@ def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimi
 
 @torch.inference_mode()
 def mean_log_likelihood(density: TableDensity, rows: Rows) -> float:
-    """The mean over rows, in nats."""
-    values = torch.cat(
-        [density.log_prob(part.numbers, part.labels, part.context) for part in rows.chunks(VALIDATION_CHUNK)]
-    ).double()
-    return float(values.mean())
+    """The mean over rows, in nats, with running statistics as they stand; minus infinity if it cannot be computed."""
+    density.eval()
+    try:
+        parts = [density.log_prob(part) for part in rows.chunks(VALIDATION_CHUNK)]
+    except ModelError:
+        return -math.inf
+    return float(torch.cat(parts).double().mean())

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from flowcli.transforms.affine import AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
+from flowcli.transforms.deep_sigmoid import DeepSigmoidTransformer
 from flowcli.transforms.networks import MaskedAutoregressiveNetwork
 from flowcli.transforms.permute import column_order
 from flowcli.transforms.registry import build_transformer
 from flowcli.transforms.splines import spline
+from flowcli.transforms.sum_of_squares import SumOfSquaresTransformer
 from flowcli.transforms.transformer import Transformer
+from flowcli.transforms.unconstrained_monotonic import UnconstrainedMonotonicTransformer
 
 
 class Autoregressive(Bijection):
@@ -98,3 +101,30 @@ def spline_autoregressive(
 ) -> Bijection:
     """An autoregressive layer with a monotone spline."""
     return Autoregressive(features, context_features, spline(kind, bins, bound), **layer)
+
+
+# In the last three the transformer's formula goes the way of the layer's one pass.
+
+
+def neural_autoregressive(
+    features: int, context_features: int, *, direction: str, units: int, **layer: Any
+) -> Bijection:
+    """NAF: an autoregressive layer with sums of sigmoids."""
+    transformer = DeepSigmoidTransformer(units=units, direction=direction)
+    return Autoregressive(features, context_features, transformer, direction=direction, **layer)
+
+
+def polynomial_autoregressive(
+    features: int, context_features: int, *, direction: str, polynomials: int, degree: int, bound: float, **layer: Any
+) -> Bijection:
+    """An autoregressive layer with increasing polynomials."""
+    transformer = SumOfSquaresTransformer(polynomials=polynomials, degree=degree, bound=bound, direction=direction)
+    return Autoregressive(features, context_features, transformer, direction=direction, **layer)
+
+
+def unconstrained_monotonic_autoregressive(
+    features: int, context_features: int, *, direction: str, units: int, bound: float, **layer: Any
+) -> Bijection:
+    """UMNN: an autoregressive layer with integrals of positive networks."""
+    transformer = UnconstrainedMonotonicTransformer(units=units, bound=bound, direction=direction)
+    return Autoregressive(features, context_features, transformer, direction=direction, **layer)

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 # How columns can be ordered; a list holds their positions, each of 1..d once.
 Order = Literal["natural", "reverse", "random"] | list[int]
+# How columns can be split in two; a list holds names of columns.
+Split = Literal["half", "alternate", "random"] | list[str]
 
 
 class TransformerChoice:
@@ -42,10 +44,12 @@ class Entry:
     """What is known of a transform without building it.
 
     ``scoring_cost`` and ``sampling_cost`` are those with default parameters; where a parameter
-    ``direction`` is set to ``sampling`` the two change places (:func:`.registry.costs`). ``min_features`` is the
-    smallest number of columns for which a config may use the transform. An
-    elementwise entry names in ``transformer`` what makes its :class:`Transformer` of the parameters that
-    are not :data:`CONDITIONER`'s, so that ``coupling`` and ``autoregressive`` can use it.
+    ``direction`` is set to ``sampling`` the two change places (:func:`.registry.costs`). ``min_features``
+    is the smallest number of columns for which a config may use the transform. An elementwise entry names in
+    ``transformer`` what makes its :class:`Transformer` of the parameters that are not :data:`CONDITIONER`'s,
+    so that ``coupling`` and ``autoregressive`` can use it; ``affine`` marks one that leaves a normal column
+    normal. ``domain`` is where ``z`` may lie. ``part`` is what the entry is: base distributions and discrete
+    models are described in the same way (:mod:`flowcli.config.distributions`).
     """
 
     name: str
@@ -53,8 +57,11 @@ class Entry:
     formula: str
     reference: str
     builder: str
+    part: Literal["transform", "base", "labels", "ordinals"] = "transform"
     parameters: tuple[Parameter, ...] = ()
     transformer: str = ""
+    domain: Literal["real", "unit"] = "real"
+    affine: bool = False
     scoring_cost: Cost = "1 pass"
     sampling_cost: Cost = "1 pass"
     takes_context: bool = False
@@ -80,9 +87,9 @@ LOG_SCALE_BOUND = Parameter(
 )
 SPLIT = Parameter(
     "split",
-    Literal["half", "alternate", "random"],
+    Split,
     "alternate",
-    "which columns are kept: the first half, every second one, or half of them drawn once",
+    "which columns are kept: the first half, every second one, half of them drawn once, or a list of their names",
 )
 DIRECTION = Parameter(
     "direction",
@@ -105,6 +112,17 @@ KIND = Parameter(
 BINS = Parameter("bins", int, 8, "number of bins between the bounds", 2, 256)
 BOUND = Parameter(
     "bound", float, 5.0, "the spline acts within plus and minus this many standard deviations", 0.5, 1000.0
+)
+SIGMOIDS = Parameter("units", int, 16, "number of sigmoids", 1, 256)
+LINE_BEYOND = "beyond plus and minus this many standard deviations the map is a straight line"
+POLYNOMIALS = (
+    Parameter("polynomials", int, 2, "number of polynomials whose squares are added; two can do what more do", 1, 16),
+    Parameter("degree", int, 4, "degree of each polynomial", 0, 16),
+    Parameter("bound", float, 3.0, LINE_BEYOND, 0.5, 1000.0),
+)
+POSITIVE_NETWORK = (
+    Parameter("units", int, 8, "units of the network that is integrated", 1, 256),
+    Parameter("bound", float, 5.0, LINE_BEYOND, 0.5, 1000.0),
 )
 
 ENTRIES: tuple[Entry, ...] = (
@@ -134,6 +152,7 @@ ENTRIES: tuple[Entry, ...] = (
         builder="flowcli.transforms.elementwise:affine",
         parameters=(LOG_SCALE_BOUND, *CONDITIONER),
         transformer="flowcli.transforms.affine:AffineTransformer",
+        affine=True,
         takes_context=True,
     ),
     Entry(
@@ -168,6 +187,29 @@ ENTRIES: tuple[Entry, ...] = (
         takes_context=True,
     ),
     Entry(
+        name="batchnorm",
+        summary="normalises each column by running statistics of the batches, then scales and shifts it",
+        formula="z_k = (x_k - m_k) exp(g_k) / sqrt(v_k) + b_k, m and v running; log|det| = sum of log(v_k) / 2 - g_k",
+        reference="Dinh, Sohl-Dickstein & Bengio 2017, appendix E",
+        builder="flowcli.transforms.normalizing:BatchNorm",
+        parameters=(Parameter("momentum", float, 0.1, "weight of a batch in the running mean and variance", 0.0, 1.0),),
+    ),
+    Entry(
+        name="block_neural_autoregressive",
+        summary="one network of all columns, triangular in blocks and increasing in each column",
+        formula="f(v) = (1 - g) v + g h(v), h with tanh layers; density: z = f(x), sampling: x = f(z)",
+        reference="De Cao, Aziz & Titov 2019",
+        builder="flowcli.transforms.block_autoregressive:BlockNeuralAutoregressive",
+        parameters=(
+            FORMULA_WAY,
+            Parameter("hidden_factor", int, 8, "units of each column in a hidden layer", 1, 256),
+            Parameter("layers", int, 2, "number of hidden layers", 1, 16),
+        ),
+        sampling_cost="d root findings",
+        takes_context=True,
+        starts_at_identity=False,
+    ),
+    Entry(
         name="coupling",
         summary="one part of the columns by any elementwise transform that depends on the other",
         formula="x_kept = z_kept; x_rest = tau(z_rest; c(z_kept))",
@@ -176,6 +218,31 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(TRANSFORMER, *CONDITIONER, SPLIT),
         takes_context=True,
         min_features=2,
+    ),
+    Entry(
+        name="deep_sigmoid",
+        summary="a sum of sigmoids of each column, seen through a logit, or given the context",
+        formula="f(v) = logit(sum_i w_i sigmoid(a_i v + b_i)), a_i > 0; density: z = f(x), sampling: x = f(z)",
+        reference="Huang, Lacoste, Krueger & Courville 2018, equation 8",
+        builder="flowcli.transforms.elementwise:deep_sigmoid",
+        parameters=(SIGMOIDS, FORMULA_WAY, *CONDITIONER),
+        transformer="flowcli.transforms.deep_sigmoid:DeepSigmoidTransformer",
+        sampling_cost="root finding",
+        takes_context=True,
+    ),
+    Entry(
+        name="ffjord",
+        summary="FFJORD: the columns move along a network's field of velocities from time 0 to 1",
+        formula="dz/dt = f(z, t, context), x = z(1); log|det| = integral of tr(df/dz), exact at d network passes",
+        reference="Grathwohl et al. 2019; Chen et al. 2018",
+        builder="flowcli.transforms.continuous:Continuous",
+        parameters=(
+            HIDDEN,
+            Parameter("activation", Literal["tanh", "softplus"], "tanh", "what follows each hidden layer; smooth"),
+        ),
+        scoring_cost="ODE solver",
+        sampling_cost="ODE solver",
+        takes_context=True,
     ),
     Entry(
         name="givens",
@@ -197,11 +264,30 @@ ENTRIES: tuple[Entry, ...] = (
         starts_at_identity=False,
     ),
     Entry(
+        name="logit",
+        summary="from the unit cube to the real numbers; the first transform after the uniform base",
+        formula="x_k = log(z_k / (1 - z_k)); log|det| = -sum of log z_k + log(1 - z_k)",
+        reference="the logistic distribution's quantile function",
+        builder="flowcli.transforms.logit:Logit",
+        domain="unit",
+        starts_at_identity=False,
+    ),
+    Entry(
         name="lu_linear",
         summary="any linear map with positive pivots, by its LU factors, and a shift",
         formula="x = L U z + b; log|det| = sum of log U_kk",
         reference="Kingma & Dhariwal 2018, section 3.2",
         builder="flowcli.transforms.linear:LULinear",
+    ),
+    Entry(
+        name="neural_autoregressive",
+        summary="NAF: each column by a sum of sigmoids that depends on the columns before it",
+        formula="density: z_k = f(x_k; theta(x_<k)); sampling: x_k = f(z_k; theta(z_<k)); f as in deep_sigmoid",
+        reference="Huang, Lacoste, Krueger & Courville 2018",
+        builder="flowcli.transforms.autoregressive:neural_autoregressive",
+        parameters=(HIDDEN, ACTIVATION, DIRECTION, ORDER, SIGMOIDS),
+        sampling_cost="d root findings",
+        takes_context=True,
     ),
     Entry(
         name="orthogonal",
@@ -230,6 +316,16 @@ ENTRIES: tuple[Entry, ...] = (
         builder="flowcli.transforms.classics:Planar",
         parameters=(FORMULA_WAY,),
         sampling_cost="root finding",
+    ),
+    Entry(
+        name="polynomial_autoregressive",
+        summary="each column by an increasing polynomial that depends on the columns before it",
+        formula="density: z_k = f(x_k; theta(x_<k)); sampling: x_k = f(z_k; theta(z_<k)); f as in sum_of_squares",
+        reference="Jaini, Selby & Yu 2019",
+        builder="flowcli.transforms.autoregressive:polynomial_autoregressive",
+        parameters=(HIDDEN, ACTIVATION, DIRECTION, ORDER, *POLYNOMIALS),
+        sampling_cost="d root findings",
+        takes_context=True,
     ),
     Entry(
         name="radial",
@@ -280,6 +376,17 @@ ENTRIES: tuple[Entry, ...] = (
         min_features=2,
     ),
     Entry(
+        name="sum_of_squares",
+        summary="an increasing polynomial of each column, or of each column given the context",
+        formula="f(v) = t + integral_0^v mean_k p_k(u)^2 du; density: z = f(x), sampling: x = f(z)",
+        reference="Jaini, Selby & Yu 2019",
+        builder="flowcli.transforms.elementwise:sum_of_squares",
+        parameters=(*POLYNOMIALS, FORMULA_WAY, *CONDITIONER),
+        transformer="flowcli.transforms.sum_of_squares:SumOfSquaresTransformer",
+        sampling_cost="root finding",
+        takes_context=True,
+    ),
+    Entry(
         name="sylvester",
         summary="several planar pushes at once, with a triangular determinant",
         formula="f(v) = v + Q R tanh(S Q'v + b), R and S triangular; density: z = f(x), sampling: x = f(z)",
@@ -294,6 +401,27 @@ ENTRIES: tuple[Entry, ...] = (
         formula="x = mu + A context + L z, L lower triangular; log|det| = sum of log L_kk",
         reference="Cholesky factorisation; maximum likelihood in closed form",
         builder="flowcli.transforms.triangular:TriangularAffine",
+        takes_context=True,
+    ),
+    Entry(
+        name="unconstrained_monotonic",
+        summary="the integral of a positive network of each column, or of each column given the context",
+        formula="f(v) = t + integral_0^v exp(g(u)) du; density: z = f(x), sampling: x = f(z)",
+        reference="Wehenkel & Louppe 2019",
+        builder="flowcli.transforms.elementwise:unconstrained_monotonic",
+        parameters=(*POSITIVE_NETWORK, FORMULA_WAY, *CONDITIONER),
+        transformer="flowcli.transforms.unconstrained_monotonic:UnconstrainedMonotonicTransformer",
+        sampling_cost="root finding",
+        takes_context=True,
+    ),
+    Entry(
+        name="unconstrained_monotonic_autoregressive",
+        summary="UMNN: each column by the integral of a positive network that depends on the columns before it",
+        formula="as neural_autoregressive, f as in unconstrained_monotonic",
+        reference="Wehenkel & Louppe 2019",
+        builder="flowcli.transforms.autoregressive:unconstrained_monotonic_autoregressive",
+        parameters=(HIDDEN, ACTIVATION, DIRECTION, ORDER, *POSITIVE_NETWORK),
+        sampling_cost="d root findings",
         takes_context=True,
     ),
 )

@@ -9,35 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from flowcli.errors import ConfigError
-from flowcli.transforms.bijection import Bijection, ValueAndLogDet
+from flowcli.transforms.bijection import ValueAndLogDet
+from flowcli.transforms.one_way import OneWay
 from flowcli.transforms.root_finding import solve_increasing
 from flowcli.transforms.transformer import soft_clip
-
-
-class OneWay(Bijection):
-    """A map with a formula one way and a root to find the other way; ``direction`` says which way is which."""
-
-    def __init__(self, direction: str) -> None:
-        super().__init__()
-        self.density = direction == "density"
-
-    def formula(self, value: Tensor) -> ValueAndLogDet:
-        """The direction that is a formula, with its log-determinant."""
-        raise NotImplementedError
-
-    def solve(self, value: Tensor) -> Tensor:
-        """The value whose :meth:`formula` is the given one."""
-        raise NotImplementedError
-
-    def _solved(self, value: Tensor) -> ValueAndLogDet:
-        root = self.solve(value)
-        return root, -self.formula(root)[1]
-
-    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
-        return self._solved(z) if self.density else self.formula(z)
-
-    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
-        return self.formula(x) if self.density else self._solved(x)
 
 
 class Planar(OneWay):
@@ -56,12 +31,12 @@ class Planar(OneWay):
         squared = (self.normal * self.normal).sum().clamp_min(1e-12)
         return self.push + (allowed - product) * self.normal / squared, allowed
 
-    def formula(self, value: Tensor) -> ValueAndLogDet:
+    def formula(self, value: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
         push, product = self._push_and_product()
         height = torch.tanh((value * self.normal).sum(-1) + self.offset)
         return value + height.unsqueeze(-1) * push, torch.log1p(product * (1 - height * height))
 
-    def solve(self, value: Tensor) -> Tensor:
+    def solve(self, value: Tensor, context: Tensor | None = None) -> Tensor:
         push, product = self._push_and_product()
 
         def along_normal(position: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +65,7 @@ class Radial(OneWay):
         alpha = torch.exp(soft_clip(self.log_reach, 3.0))
         return alpha, alpha * torch.expm1(soft_clip(self.strength, 3.0))
 
-    def formula(self, value: Tensor) -> ValueAndLogDet:
+    def formula(self, value: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
         alpha, beta = self._alpha_beta()
         away = value - self.centre
         # A squared length of zero has no gradient; the centre itself is a point that no row hits.
@@ -100,7 +75,7 @@ class Radial(OneWay):
         log_det = log_det + torch.log1p(alpha * beta / (alpha + radius) ** 2)
         return value + stretch.unsqueeze(-1) * away, log_det
 
-    def solve(self, value: Tensor) -> Tensor:
+    def solve(self, value: Tensor, context: Tensor | None = None) -> Tensor:
         alpha, beta = self._alpha_beta()
         away = value - self.centre
         distance = torch.sqrt((away * away).sum(-1) + torch.finfo(value.dtype).tiny)
@@ -138,13 +113,13 @@ class Sylvester(OneWay):
         )
         return basis, outer, inner
 
-    def formula(self, value: Tensor) -> ValueAndLogDet:
+    def formula(self, value: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
         basis, outer, inner = self._matrices()
         height = torch.tanh(value @ basis @ inner.mT + self.offset)
         slopes = (1 - height * height) * torch.diagonal(outer) * torch.diagonal(inner)
         return value + height @ outer.mT @ basis.mT, torch.log1p(slopes).sum(-1)
 
-    def solve(self, value: Tensor) -> Tensor:
+    def solve(self, value: Tensor, context: Tensor | None = None) -> Tensor:
         basis, outer, inner = self._matrices()
         target = value @ basis
         # Upper triangular: the last unit depends on itself alone, each one before it on those after it too.

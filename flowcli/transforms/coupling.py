@@ -16,8 +16,17 @@ from flowcli.transforms.splines import spline
 from flowcli.transforms.transformer import Transformer
 
 
-def split_order(split: str, features: int) -> Tensor:
-    """Columns in the order kept first, transformed after; the first ``features // 2`` of them are kept."""
+def split_order(split: str | list[int], features: int) -> tuple[Tensor, int]:
+    """Columns in the order kept first, transformed after, and how many are kept.
+
+    A list holds the positions of those that are kept, from 0. Otherwise ``features // 2`` are kept.
+    """
+    if isinstance(split, list):
+        return torch.tensor([*split, *(k for k in range(features) if k not in split)]), len(split)
+    return _halves(split, features), features // 2
+
+
+def _halves(split: str, features: int) -> Tensor:
     if split == "half":
         return torch.arange(features)
     if split == "alternate":
@@ -37,15 +46,15 @@ class Coupling(Bijection):
         context_features: int,
         transformer: Transformer,
         *,
-        split: str,
+        split: str | list[int],
         hidden: list[int],
         activation: str,
     ) -> None:
         super().__init__()
         self.transformer = transformer
-        self.kept = features // 2
+        order, self.kept = split_order(split, features)
         self.transformed = features - self.kept
-        self.register_buffer("order", split_order(split, features))
+        self.register_buffer("order", order)
         self.register_buffer("restore", torch.argsort(self.order))
         self.conditioner = Conditioner(
             self.kept + context_features, self.transformed * transformer.parameter_count, hidden, activation

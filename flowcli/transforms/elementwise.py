@@ -8,9 +8,12 @@ from torch import Tensor, nn
 from flowcli.transforms import splines
 from flowcli.transforms.affine import AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
+from flowcli.transforms.deep_sigmoid import DeepSigmoidTransformer
 from flowcli.transforms.networks import Conditioner
 from flowcli.transforms.sinh_arcsinh import SinhArcsinhTransformer
+from flowcli.transforms.sum_of_squares import SumOfSquaresTransformer
 from flowcli.transforms.transformer import Transformer
+from flowcli.transforms.unconstrained_monotonic import UnconstrainedMonotonicTransformer
 
 
 class Elementwise(Bijection):
@@ -53,6 +56,14 @@ def affine(
     return Elementwise(features, context_features, AffineTransformer(log_scale_bound), hidden, activation)
 
 
+def deep_sigmoid(
+    features: int, context_features: int, *, units: int, direction: str, hidden: list[int], activation: str
+) -> Bijection:
+    """A sum of sigmoids of each column."""
+    transformer = DeepSigmoidTransformer(units=units, direction=direction)
+    return Elementwise(features, context_features, transformer, hidden, activation)
+
+
 def sinh_arcsinh(features: int, context_features: int, *, hidden: list[int], activation: str) -> Bijection:
     """Location, scale, skewness and tail weight of each column."""
     return Elementwise(features, context_features, SinhArcsinhTransformer(), hidden, activation)
@@ -63,3 +74,34 @@ def spline(
 ) -> Bijection:
     """A monotone spline of each column."""
     return Elementwise(features, context_features, splines.spline(kind, bins, bound), hidden, activation)
+
+
+def sum_of_squares(
+    features: int,
+    context_features: int,
+    *,
+    polynomials: int,
+    degree: int,
+    bound: float,
+    direction: str,
+    hidden: list[int],
+    activation: str,
+) -> Bijection:
+    """An increasing polynomial of each column."""
+    transformer = SumOfSquaresTransformer(polynomials=polynomials, degree=degree, bound=bound, direction=direction)
+    return Elementwise(features, context_features, transformer, hidden, activation)
+
+
+def unconstrained_monotonic(
+    features: int,
+    context_features: int,
+    *,
+    units: int,
+    bound: float,
+    direction: str,
+    hidden: list[int],
+    activation: str,
+) -> Bijection:
+    """The integral of a positive network of each column."""
+    transformer = UnconstrainedMonotonicTransformer(units=units, bound=bound, direction=direction)
+    return Elementwise(features, context_features, transformer, hidden, activation)

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet
 
+# Added to a batch's variance, so that columns that do not vary can be divided by it.
+VARIANCE_FLOOR = 1e-5
+
 
 class ActNorm(Bijection):
     """``x = z exp(s) + t``, started so that the training rows have mean 0 and variance 1 on the base's side.
@@ -32,3 +35,57 @@ class ActNorm(Bijection):
         rows = x.double()
         self.shift.copy_(rows.mean(0))
         self.log_scale.copy_(torch.log(rows.std(0, correction=0).clamp_min(1e-6)))
+
+
+class BatchNorm(Bijection):
+    """``z = (x - m) exp(g) / sqrt(v) + b`` with running statistics ``m`` and ``v``, as in batch normalisation.
+
+    Dinh, Sohl-Dickstein & Bengio 2017, appendix E, but that gradients take the statistics as constants. In
+    training mode the density's direction first moves them towards the batch's; the map is then the same affine
+    one for every row, both ways. In evaluation mode they stand still, as they do when sampling.
+    """
+
+    decays_to_zero = False
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, features: int, context_features: int, *, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("variance", torch.ones(features))
+        self.shift = nn.Parameter(torch.zeros(features))
+        self.log_scale = nn.Parameter(torch.zeros(features))
+
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        x = (z - self.shift) * torch.exp(-self.log_scale) * torch.sqrt(self.variance) + self.mean
+        return x, -self._log_slope().expand(z.shape[:-1])
+
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+        if self.training:
+            self._follow(x.detach().reshape(-1, x.shape[-1]))
+        z = (x - self.mean) * torch.exp(self.log_scale) * torch.rsqrt(self.variance) + self.shift
+        return z, self._log_slope().expand(x.shape[:-1])
+
+    def _log_slope(self) -> Tensor:
+        """``log|det dz/dx|``."""
+        return (self.log_scale - torch.log(self.variance) / 2).sum()
+
+    @torch.no_grad()
+    def _follow(self, rows: Tensor) -> None:
+        """Mix the batch into the statistics, unless they would no longer be finite."""
+        away = rows.mean(0) - self.mean
+        mean = self.mean + self.momentum * away
+        # The variance of the mixture of what was seen before and the batch: its second part lets batches of one
+        # row, which have no variance of their own, tell it too.
+        within = torch.lerp(self.variance, rows.var(0, correction=0) + VARIANCE_FLOOR, self.momentum)
+        variance = within + self.momentum * (1 - self.momentum) * away * away
+        sound = (mean.isfinite() & variance.isfinite()).all()
+        self.mean.copy_(torch.where(sound, mean, self.mean))
+        self.variance.copy_(torch.where(sound, variance, self.variance))
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        rows = x.double()
+        self.mean.copy_(rows.mean(0))
+        self.variance.copy_(rows.var(0, correction=0) + VARIANCE_FLOOR)

@@ -65,6 +65,13 @@ def _nested(layer: Cost, transformer: Cost) -> Cost:
     return transformer
 
 
+def min_features(name: str, parameters: Mapping[str, Any]) -> int:
+    """The smallest number of columns for which a transform with these parameters is more than a normal's map."""
+    inner = parameters.get("transformer")
+    lone_is_normal = isinstance(inner, Mapping) and any(entries()[choice].affine for choice in inner)
+    return max(entries()[name].min_features, 2 if lone_is_normal else 1)
+
+
 def build_transformer(choice: Mapping[str, Mapping[str, Any]]) -> Transformer:
     """The transformer of an elementwise entry, from ``{name: parameters}``."""
     (name, parameters), *_ = choice.items()
@@ -85,10 +92,11 @@ def build(name: str, features: int, context_features: int, parameters: Mapping[s
         ConfigError: the transform needs more columns than there are.
     """
     entry = entries()[name]
-    if features < entry.min_features:
+    needed = min_features(name, parameters)
+    if features < needed:
         raise ConfigError(
             [
-                f"{name} needs at least {entry.min_features} numeric columns and there is {features}; "
+                f"{name} needs at least {needed} numeric columns and there is {features}; "
                 "use 'spline' or 'spline_autoregressive'"
             ]
         )

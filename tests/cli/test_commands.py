@@ -17,11 +17,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from flowcli.config.distributions import BASES, LABEL_MODELS, ORDINAL_MODELS
 from flowcli.config.load import load_config
 from flowcli.config.presets import preset_names
 from flowcli.transforms.registry import entries
 
-COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width", "species"]
+NUMBERS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+COLUMNS = [*NUMBERS, "species"]
 GIVEN = ["--given", "sepal_length=5.8", "--given", "sepal_width=3.0", "--given", "species=virginica"]
 
 
@@ -177,13 +179,63 @@ def test_a_seed_fixes_a_fit(cli, iris):
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_fits_scores_and_samples(cli, iris, name):
+def test_every_preset_works_in_every_command(cli, iris, name):
     done = cli("fit", iris, "-c", name, "-s", "train.epochs=1", "-o", "run", "-q")
     assert done.status == 0, done.err
     assert np.isfinite(scores(cli("score", iris, "-m", "run"))).all()
-    done = cli("sample", "--n", "3", "-m", "run", *(GIVEN if name == "conditional" else []))
+    given = GIVEN if load_config(name).data.context else []
+    done = cli("sample", "--n", "3", "-m", "run", *given)
     assert list(frame(done.out).columns) == COLUMNS
     assert len(done.lines) == 4
+    latent = cli("encode", iris, "-m", "run")
+    assert latent.status == 0, latent.err
+    back = frame(cli("decode", "-", "-m", "run", stdin=latent.out).out)
+    rows = frame(iris.read_text())
+    np.testing.assert_allclose(back[NUMBERS], rows[NUMBERS], atol=1e-5)
+    assert back["species"].tolist() == rows["species"].tolist()
+
+
+def mixed_rows(n=1200):
+    """A label, a count that depends on it, and a number that depends on both."""
+    generator = np.random.default_rng(0)
+    kinds = generator.choice(["plain", "fancy"], n)
+    visits = generator.poisson(np.where(kinds == "fancy", 7, 2))
+    spent = visits * 3 + generator.normal(size=n)
+    return [["kind", "visits", "spent"], *([k, v, f"{s:.2f}"] for k, v, s in zip(kinds, visits, spent, strict=True))]
+
+
+def test_discrete_flows_of_labels_and_whole_numbers(cli, table):
+    rows = mixed_rows()
+    file = table(rows)
+    settings = ["-s", "data.kinds.visits=ordinal", "-s", "train.epochs=30"]
+    done = cli("fit", file, "-c", "discrete_flows", *settings, "-o", "run")
+    assert done.status == 0, done.err
+    assert re.search(r"visits +ordinal +whole numbers, mean", done.err)
+    assert np.isfinite(scores(cli("score", file, "-m", "run"))).all()
+    drawn = frame(cli("sample", "--n", "2000", "-m", "run", "--seed", "1").out)
+    assert drawn["visits"].dtype.kind == "i"
+    means = drawn.groupby("kind")["visits"].mean()
+    assert means["fancy"] == pytest.approx(7, abs=0.8)
+    assert means["plain"] == pytest.approx(2, abs=0.8)
+    latent = cli("encode", file, "-m", "run")
+    assert list(frame(latent.out).columns) == ["z1", "kind", "visits"]
+    back = frame(cli("decode", "-", "-m", "run", stdin=latent.out).out)
+    assert back["visits"].tolist() == [row[1] for row in rows[1:]]
+    bad = cli("score", table([["kind", "visits", "spent"], ["plain", "2.5", "1"]], "bad.csv"), "-m", "run")
+    assert bad.status == 1
+    assert "bad.csv: row 1, column 'visits': '2.5' is not a whole number" in bad.err
+
+
+def test_a_cycle_of_factors_is_named(cli, iris, tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "flow:\n  factors:\n"
+        "  - {columns: [sepal_length], given: [petal_length], transforms: [spline]}\n"
+        "  - {columns: [petal_length], given: [sepal_length], transforms: [spline]}\n"
+    )
+    done = cli("config", "check", "c.yaml")
+    assert done.status == 2
+    assert done.err.startswith("flowcli: c.yaml:1:1: ")
+    assert "cycle: sepal_length <- petal_length <- sepal_length" in done.err
 
 
 def test_a_folder_that_holds_something_is_refused(cli, tmp_path, iris):
@@ -882,21 +934,26 @@ def test_no_training_row_is_in_the_model(iris, iris_run):
         assert np.array(line.split(",")[:4], dtype=np.float64).tobytes() not in content
 
 
+DISTRIBUTIONS = (*BASES, *LABEL_MODELS, *ORDINAL_MODELS)
+DESCRIBED = {**entries(), **{entry.name: entry for entry in DISTRIBUTIONS}}
+
+
 def test_transforms_lists_all(cli):
     lines = cli("transforms").lines
-    for name, entry in entries().items():
+    for name, entry in DESCRIBED.items():
         (line,) = [line for line in lines if line.split()[0] == name]
         assert entry.summary in line
         assert entry.sampling_cost in line
 
 
-@pytest.mark.parametrize("name", list(entries()))
+@pytest.mark.parametrize("name", list(DESCRIBED))
 def test_transforms_explains_one(cli, name):
     done = cli("transforms", name)
     assert done.status == 0
-    assert entries()[name].reference in done.out
+    assert DESCRIBED[name].formula in done.out
+    assert DESCRIBED[name].reference in done.out
     as_json = json.loads(cli("transforms", name, "--json").out)
-    for parameter in entries()[name].parameters:
+    for parameter in DESCRIBED[name].parameters:
         assert parameter.doc in done.out
         assert parameter.name in [described["name"] for described in as_json["parameters"]]
 

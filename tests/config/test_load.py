@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_mistake_inside_a_chain_in_the_chain_has_its_place(written):
         ("data: {context: [1]}", "a text; got 1"),
         ("data: {validation: 1}", "below 1"),
         ("data: {test: -0.1}", "at least 0"),
-        ("flow: {}", "'flow.transforms' is missing"),
+        ("flow: {}", "'flow': needs transforms, or factors"),
         ("flow: {transforms: {affine: {}}}", "must be a list"),
         ("flow: {transforms: [[affine]]}", "a step of the chain"),
         ("flow: {transforms: [{affine: {}, spline: {}}]}", "start each with '- '"),
@@ -164,8 +165,9 @@ def test_an_unknown_preset_is_told_with_the_nearest(written):
 def test_an_unknown_preset_lists_the_known_ones_once(written):
     with pytest.raises(UsageError) as caught:
         load_config("zzzzzz")
+    words = re.findall(r"\w+", str(caught.value))
     for name in preset_names():
-        assert str(caught.value).count(name) == 1
+        assert words.count(name) == 1
 
 
 def test_a_folder_is_no_config(written):

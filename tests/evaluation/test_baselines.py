@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 from sklearn.linear_model import LinearRegression
 
 from flowcli.evaluation.baselines import gaussian_log_prob
-from flowcli.training.rows import Rows
+from flowcli.flows.rows import Rows
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,7 @@ def rows(numbers: np.ndarray, labels: np.ndarray | None = None, context: np.ndar
     return Rows(
         torch.from_numpy(numbers),
         torch.from_numpy(empty.astype(np.int64) if labels is None else labels),
+        torch.from_numpy(empty),
         torch.from_numpy(empty if context is None else context),
     )
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from flowcli.flows.labels import LabelModel
+from flowcli.flows.softmax import AutoregressiveSoftmax
+
+NETWORK = {"hidden": [64], "activation": "relu"}
 
 
 def test_a_lone_label_has_its_training_frequencies() -> None:
     codes = torch.tensor([[0]] * 5 + [[1]] * 3 + [[2]] * 12)
-    model = LabelModel([3], 0)
+    model = AutoregressiveSoftmax([3], 0, **NETWORK)
     model.initialize(codes)
     model.double()
     log_prob = model.log_prob(torch.tensor([[0], [1], [2]]), None)
@@ -26,7 +28,7 @@ def test_a_lone_label_has_its_training_frequencies() -> None:
 def test_every_label_starts_at_its_frequencies() -> None:
     generator = torch.Generator().manual_seed(0)
     codes = torch.stack([torch.randint(size, (200,), generator=generator) for size in (3, 2)], -1)
-    model = LabelModel([3, 2], 2)
+    model = AutoregressiveSoftmax([3, 2], 2, **NETWORK)
     model.initialize(codes)
     context = torch.randn(200, 2, generator=generator)
     expected = sum(
@@ -37,14 +39,14 @@ def test_every_label_starts_at_its_frequencies() -> None:
 
 
 def test_one_hot() -> None:
-    model = LabelModel([2, 3], 0)
+    model = AutoregressiveSoftmax([2, 3], 0, **NETWORK)
     found = model.one_hot(torch.tensor([[1, 0], [0, 2], [-1, 1]]))
     assert found.tolist() == [[0, 1, 1, 0, 0], [1, 0, 0, 0, 1], [0, 0, 0, 1, 0]]
 
 
 @pytest.mark.parametrize("context_features", [0, 2])
 def test_an_unseen_label_has_probability_zero(context_features: int) -> None:
-    model = LabelModel([2, 3], context_features)
+    model = AutoregressiveSoftmax([2, 3], context_features, **NETWORK)
     model.initialize(torch.tensor([[0, 0], [1, 1], [1, 2]]))
     codes = torch.tensor([[-1, 0], [0, -1], [-1, -1], [1, 2]])
     context = torch.zeros(4, 2) if context_features else None
@@ -54,7 +56,7 @@ def test_an_unseen_label_has_probability_zero(context_features: int) -> None:
 
 
 def test_unseen_labels_do_not_spoil_gradients() -> None:
-    model = LabelModel([2, 3], 0)
+    model = AutoregressiveSoftmax([2, 3], 0, **NETWORK)
     model.initialize(torch.tensor([[0, 0], [1, 1], [1, 2]]))
     log_prob = model.log_prob(torch.tensor([[-1, 0], [0, -1], [1, 2]]), None)
     log_prob[log_prob.isfinite()].sum().backward()
@@ -63,13 +65,13 @@ def test_unseen_labels_do_not_spoil_gradients() -> None:
         assert parameter.grad.isfinite().all(), name
 
 
-def trained() -> tuple[LabelModel, np.ndarray]:
+def trained() -> tuple[AutoregressiveSoftmax, np.ndarray]:
     """A model of two labels, the second of which follows the first, and the joint frequencies (2, 3)."""
     joint = np.array([[30, 5, 5], [2, 8, 50]])
     codes = torch.tensor([[i, j] for i in range(2) for j in range(3) for _ in range(joint[i, j])])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = LabelModel([2, 3], 0)
+        model = AutoregressiveSoftmax([2, 3], 0, **NETWORK)
     model.initialize(codes)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(300):
@@ -100,7 +102,7 @@ def test_sampling_reproduces_the_probabilities() -> None:
 
 
 def test_sampling_is_by_inversion() -> None:
-    model = LabelModel([3], 0)
+    model = AutoregressiveSoftmax([3], 0, **NETWORK)
     model.initialize(torch.tensor([[0]] * 2 + [[1]] * 3 + [[2]] * 5))
     model.double()
     uniforms = torch.tensor([[0.0], [0.1999], [0.2001], [0.4999], [0.5001], [0.9999999], [1.0]], dtype=torch.float64)
@@ -108,7 +110,7 @@ def test_sampling_is_by_inversion() -> None:
 
 
 def test_a_label_of_one_category_is_certain() -> None:
-    model = LabelModel([1, 2], 0)
+    model = AutoregressiveSoftmax([1, 2], 0, **NETWORK)
     model.initialize(torch.tensor([[0, 0], [0, 1]]))
     model.double()
     log_prob = model.log_prob(torch.tensor([[0, 0], [0, 1]]), None)
@@ -116,6 +118,6 @@ def test_a_label_of_one_category_is_certain() -> None:
 
 
 def test_no_labels_at_all() -> None:
-    model = LabelModel([], 2)
+    model = AutoregressiveSoftmax([], 2, **NETWORK)
     assert model.log_prob(torch.empty(4, 0, dtype=torch.long), torch.zeros(4, 2)).tolist() == [0] * 4
     assert model.sample(torch.empty(4, 0), torch.zeros(4, 2)).shape == (4, 0)

@@ -45,7 +45,7 @@ def test_columns_are_found_by_name_and_standardised():
 
 def test_shapes():
     encoder = TableEncoder(ALL)
-    assert encoder.context_features == 4
+    assert sum(width for _, width in encoder.layout.context) == 4
     assert encoder.modelled == 3
     assert encoder.latent_names == ["z1", "z2"]
 
@@ -76,7 +76,13 @@ def test_the_same_rows_typed_and_as_text():
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))
 def test_numbers_come_back(values):
     encoder = TableEncoder([X])
-    back = encoder.decode(encoder.encode(table(x=values)).numbers, np.empty((len(values), 0), int), None, rounded=False)
+    back = encoder.decode(
+        encoder.encode(table(x=values)).numbers,
+        np.empty((len(values), 0), int),
+        np.empty((len(values), 0)),
+        None,
+        rounded=False,
+    )
     np.testing.assert_allclose(back["x"].to_numpy(), values, rtol=1e-12, atol=1e-9)
 
 
@@ -84,7 +90,7 @@ def test_rows_come_back_in_the_columns_order():
     encoder = TableEncoder(ALL)
     data = table(**ROWS)
     encoded = encoder.encode(data)
-    back = encoder.decode(encoded.numbers, encoded.labels, data.cells, rounded=True)
+    back = encoder.decode(encoded.numbers, encoded.labels, encoded.ordinals, data.cells, rounded=True)
     assert back.to_pydict() == {
         "x": [12.0, 9.5],
         "kind": ["b", "a"],
@@ -99,21 +105,21 @@ def test_rows_come_back_in_the_columns_order():
 def test_samples_are_rounded_as_the_data_was_written():
     encoder = TableEncoder([X, N])
     # x = 10 + 2 z and n = -1 + z / 2.
-    cells = encoder.decode(np.array([[0.123, 3.1]]), np.empty((1, 0), int), None, rounded=True)
+    cells = encoder.decode(np.array([[0.123, 3.1]]), np.empty((1, 0), int), np.empty((1, 0)), None, rounded=True)
     assert cells.to_pydict() == {"x": [10.2], "n": [1]}
-    exact = encoder.decode(np.array([[0.123, 3.1]]), np.empty((1, 0), int), None, rounded=False)
+    exact = encoder.decode(np.array([[0.123, 3.1]]), np.empty((1, 0), int), np.empty((1, 0)), None, rounded=False)
     assert exact["x"].to_pylist() == [pytest.approx(10.246)]
 
 
 def test_no_sample_is_minus_zero():
     encoder = TableEncoder([X])
-    cells = encoder.decode(np.array([[-5.01]]), np.empty((1, 0), int), None, rounded=True)
+    cells = encoder.decode(np.array([[-5.01]]), np.empty((1, 0), int), np.empty((1, 0)), None, rounded=True)
     assert not np.signbit(cells["x"].to_numpy()).any()
 
 
 def test_huge_whole_numbers_are_still_written():
     far = Column(name="far", kind="number", reason="", mean=0.0, scale=1e30, decimals=0)
-    cells = TableEncoder([far]).decode(np.array([[2.0]]), np.empty((1, 0), int), None, rounded=True)
+    cells = TableEncoder([far]).decode(np.array([[2.0]]), np.empty((1, 0), int), np.empty((1, 0)), None, rounded=True)
     assert cells["far"].to_pylist() == [2e30]
 
 

@@ -221,3 +221,50 @@ def test_a_column_that_does_not_vary_in_training_becomes_a_constant():
 def test_a_column_without_a_usable_scale_is_refused(wrong):
     with pytest.raises(ValueError, match="usable"):
         Column(name="x", kind="number", reason="", **wrong)
+
+
+# Kinds that the config asks for
+
+
+def test_numbers_may_be_labels():
+    column = inferred(["3", "1", "2"] * (N // 3), kinds={"c": "label"})
+    assert (column.kind, column.categories) == ("label", ("1", "2", "3"))
+    assert inferred([3, 1, 2] * (N // 3), kinds={"c": "label"}).categories == ("1", "2", "3")
+
+
+def test_many_different_labels_are_taken_when_asked_for():
+    words = [f"w{i}" for i in range(N)]
+    assert inferred(words, kinds={"c": "label"}).kind == "label"
+
+
+def test_codes_may_be_numbers():
+    assert inferred(["00501", "94110"] * (N // 2), kinds={"c": "number"}).kind == "number"
+
+
+def test_whole_numbers_may_be_ordinals():
+    column = inferred([str(i % 7 - 3) for i in range(N)], kinds={"c": "ordinal"})
+    assert (column.kind, column.decimals) == ("ordinal", 0)
+    (fitted,) = fit_columns([column], table(c=["1", "3", "5"]))
+    assert (fitted.kind, fitted.mean) == ("ordinal", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "told"),
+    [
+        ("ordinal", "2.5", "'2.5' in row 4 is not a whole number"),
+        ("ordinal", "inf", "'inf' in row 4 is not a whole number"),
+        ("ordinal", "many", "'many' in row 4 is not a whole number"),
+        ("number", "many", "'many' in row 4 is not a number"),
+    ],
+)
+def test_cells_that_are_not_of_the_kind(kind, cell, told):
+    cells = [str(i % 5) for i in range(N)]
+    cells[3] = cell
+    with pytest.raises(DataError, match="'c'") as caught:
+        infer_columns(table(good=NUMBERS, c=cells), kinds={"c": kind})
+    assert told in str(caught.value)
+
+
+def test_a_kind_of_no_column_is_a_mistake_of_the_config():
+    with pytest.raises(ConfigError, match=r"data\.kinds: .*'d'"):
+        infer_columns(table(c=NUMBERS), kinds={"d": "label"})

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from flows.cases import layout
 
 from flowcli.config.schema import FlowConfig, TrainConfig
 from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
-from flowcli.training.rows import Rows
+from flowcli.flows.rows import Rows
 
 
 def rows(numbers: torch.Tensor, labels: torch.Tensor | None = None) -> Rows:
     n = len(numbers)
     codes = torch.empty(n, 0, dtype=torch.long) if labels is None else labels
-    return Rows(numbers, codes, torch.empty(n, 0))
+    return Rows(numbers, codes, torch.empty(n, 0), torch.empty(n, 0))
 
 
 def banana(n: int, seed: int) -> Rows:
@@ -31,10 +32,9 @@ def density(training: Rows, *transforms: Any, seed: int = 0, labels: tuple[int, 
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = build_density(config, training.numbers.shape[-1], labels, 0)
+        built = build_density(config, layout(training.numbers.shape[-1], labels))
     finite = training.numbers.isfinite().all(-1)
-    start = training.take(finite)
-    built.initialize(start.numbers, start.labels, start.context)
+    built.initialize(training.take(finite))
     return built
 
 

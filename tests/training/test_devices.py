@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from flows.cases import layout
 
 from flowcli.config.schema import FlowConfig
 from flowcli.errors import FlowcliError, UsageError
 from flowcli.flows.build import build_density
 from flowcli.flows.default import default_flow
+from flowcli.flows.rows import Rows
 from flowcli.training.devices import resolve_device
 from flowcli.transforms import registry
 
@@ -50,32 +52,43 @@ def test_a_missing_gpu_is_said_in_one_line(name: str) -> None:
 
 
 def every_transform() -> FlowConfig:
-    return FlowConfig.model_validate({"transforms": list(registry.entries())})
+    names = [name for name, entry in registry.entries().items() if entry.domain == "real"]
+    return FlowConfig.model_validate({"transforms": names})
 
 
-@pytest.mark.parametrize("flow", [every_transform(), default_flow(1000, 4)], ids=["every transform", "default"])
+OTHERS = {
+    "base student_t": {"base": "student_t", "transforms": ["affine"]},
+    "base gaussian_mixture": {"base": "gaussian_mixture", "transforms": ["affine"]},
+    "base uniform": {"base": "uniform", "transforms": ["logit", "affine"]},
+    "modular_flow": {"labels": "modular_flow", "transforms": ["affine"]},
+}
+FLOWS = {
+    "every transform": every_transform(),
+    "default": default_flow(1000, 4),
+    **{name: FlowConfig.model_validate(flow) for name, flow in OTHERS.items()},
+}
+
+
+@pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS)
 @pytest.mark.parametrize("context_features", [0, 2])
 @pytest.mark.parametrize("cardinalities", [[], [3, 2]], ids=str)
 def test_nothing_stays_on_the_cpu(flow: FlowConfig, context_features: int, cardinalities: list[int]) -> None:
     # The meta device stands for any other: a tensor left on the CPU cannot be mixed with its own.
-    density = build_density(flow, 4, cardinalities, context_features).to("meta")
+    density = build_density(flow, layout(4, cardinalities, context_features, [(3.0, 2.0)] * 2)).to("meta")
     for tensor in [*density.parameters(), *density.buffers()]:
         assert tensor.device.type == "meta"
     with torch.device("meta"):
         numbers = torch.empty(8, 4)
         labels = torch.empty(8, len(cardinalities), dtype=torch.long)
-        context = torch.empty(8, context_features)
-        uniforms = torch.empty(8, len(cardinalities))
-    log_prob = density.log_prob(numbers, labels, context)
+        rows = Rows(numbers, labels, torch.empty(8, 2), torch.empty(8, context_features))
+        uniforms = torch.empty(8, density.noise_features)
+    log_prob = density.log_prob(rows)
     assert (log_prob.device.type, log_prob.shape) == ("meta", (8,))
     (-log_prob.mean()).backward()
     for name, parameter in density.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.device.type == "meta"
-    for result in (
-        density.encode(numbers, labels, context),
-        density.decode(numbers, labels, context),
-        density.sample_labels(uniforms, context).float(),
-    ):
+    sampled = density.sample(uniforms, rows.context)
+    for result in (density.encode(rows), density.decode(rows), sampled.numbers, sampled.labels, sampled.ordinals):
         assert result.device.type == "meta"
-    density.initialize(numbers, labels, context)
+    density.initialize(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 
@@ -10,7 +11,10 @@ import pytest
 import torch
 
 from flowcli.errors import FlowcliError
-from flowcli.training.trainer import Training, mean_log_likelihood, resolve
+from flowcli.flows.density import TableDensity
+from flowcli.flows.rows import Rows
+from flowcli.training.trainer import Epoch, Training, mean_log_likelihood, resolve
+from flowcli.transforms.continuous import Field
 from flowcli.transforms.triangular import TriangularAffine
 
 from .cases import banana, density, rows, train_config
@@ -264,3 +268,70 @@ def test_what_is_left_to_the_rows(n: int, size: int, decay: float, noise: float)
     assert resolved.noise == pytest.approx(noise)
     kept = resolve(train_config(batch_size=7), n)
     assert (kept.batch_size, kept.weight_decay, kept.noise) == (7, 0.0, 0.0)
+
+
+def normalised(training_rows: Rows) -> TableDensity:
+    return density(training_rows, "batchnorm", {"affine_coupling": {"hidden": [16]}}, "batchnorm")
+
+
+def test_steps_move_running_statistics_and_validation_does_not() -> None:
+    training = Training(normalised(banana(300, 0)), banana(300, 0), banana(60, 1), train_config(epochs=5), 0)
+    averaged = training.averaged.module
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def on_epoch(epoch: Epoch) -> None:
+        # Scoring moves nothing, and what is validated has the statistics of the steps.
+        last = {name: buffer.clone() for name, buffer in training.density.named_buffers()}
+        assert mean_log_likelihood(averaged, training.validation) == epoch.validation_log_likelihood
+        assert same(last, dict(averaged.named_buffers()))
+        seen.append(last)
+
+    start = {name: buffer.clone() for name, buffer in training.density.named_buffers()}
+    progress = training.run(on_epoch=on_epoch)
+    for one, two in itertools.pairwise([start, *seen]):
+        assert not same(one, two)
+    # The best weights come with theirs.
+    assert progress.best_epoch > 0
+    assert not training.density.training
+    assert same(seen[progress.best_epoch - 1], dict(training.density.named_buffers()))
+    assert mean_log_likelihood(training.density, training.validation) == progress.best_validation_log_likelihood
+
+
+def test_running_statistics_are_the_same_to_the_bit_after_a_resume() -> None:
+    def start() -> Training:
+        config = train_config(epochs=3, average=0.9, noise=0.05)
+        return Training(normalised(banana(300, 0)), banana(300, 0), banana(60, 1), config, 0)
+
+    whole, interrupted, resumed = start(), start(), start()
+    whole.run()
+    steps: list[None] = []
+
+    def count(*_: object) -> None:
+        steps.append(None)
+        if len(steps) == 8:
+            interrupted.stop()
+
+    assert interrupted.optimizer is not None
+    interrupted.optimizer.register_step_post_hook(count)
+    interrupted.run()
+    resumed.restore(*interrupted.state())
+    resumed.run()
+    assert same(weights(whole), weights(resumed))
+
+
+def test_a_density_that_cannot_be_computed_is_a_step_skipped() -> None:
+    # A field that spins too fast for single precision's steps, as a rate far too high may leave it.
+    training_rows = banana(50, 0)
+    spinning = density(training_rows, {"ffjord": {"hidden": [4]}})
+    start = Training(copy.deepcopy(spinning), training_rows, training_rows, train_config(epochs=1), 0)
+    start.run()
+    assert start.progress.skipped_steps == 0
+    field = next(module for module in spinning.modules() if isinstance(module, Field))
+    with torch.no_grad():
+        field.hidden[0].weight[:2, :2] = torch.eye(2)
+        field.output.weight[:, :2] = 1e5 * torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    training = Training(spinning, training_rows, training_rows, train_config(epochs=1), 0)
+    assert training.progress.best_validation_log_likelihood == -math.inf
+    with pytest.raises(FlowcliError, match=r"diverged.*train\.learning_rate"):
+        training.run()
+    assert training.progress.skipped_steps == 1

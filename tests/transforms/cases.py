@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor, nn
 
+from flowcli.flows.base import FreeOrConditional
 from flowcli.transforms import registry
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.catalogue import CONDITIONER, Entry, Parameter
@@ -67,11 +68,14 @@ class Case:
             optimizer.step()
 
     def rows(self, rows: int, seed: int = 1, dtype: torch.dtype = torch.float64, spread: float = 2.0) -> Tensor:
-        """Random inputs ``(rows, d)``; the last row is far outside a spline's bounds."""
+        """Random inputs ``(rows, d)``; the last row is far outside a spline's bounds.
+
+        Of a transform from the unit cube they all lie in it.
+        """
         generator = torch.Generator().manual_seed(seed)
         values = torch.randn(rows, self.features, generator=generator, dtype=torch.float64) * spread
         values[-1] = values[-1].sign() * 20
-        return values.to(dtype)
+        return (torch.sigmoid(values / 4) if self.entry.domain == "unit" else values).to(dtype)
 
     def context(self, *batch: int, seed: int = 2, dtype: torch.dtype = torch.float64) -> Tensor | None:
         """Random context ``(*batch, c)``, or ``None``."""
@@ -93,7 +97,11 @@ def choices(parameter: Parameter) -> tuple[Any, ...]:
 
 
 def variants(entry: Entry, varied: tuple[str, ...] = VARIED) -> Iterator[dict[str, Any]]:
-    """The defaults with every combination of kind, direction and split; every order and transformer, one at a time."""
+    """The defaults with every combination of kind and direction; every split, order and transformer, one at a time.
+
+    An order is the conditioner's business, whatever the transformer: of the entries with a network only the
+    general one goes through all of them.
+    """
     defaults = {parameter.name: parameter.default for parameter in entry.parameters}
     named = {p.name: choices(p) for p in entry.parameters if p.name in varied and choices(p)}
     if "transformer" in defaults:
@@ -106,7 +114,9 @@ def variants(entry: Entry, varied: tuple[str, ...] = VARIED) -> Iterator[dict[st
         defaults["transformer"] = transformers[0]
         if "transformer" in varied:
             named["transformer"] = tuple(transformers)
-    alone = {name: named.pop(name, ()) for name in ("order", "transformer")}
+    if entry.name != "autoregressive" and any(parameter in entry.parameters for parameter in CONDITIONER):
+        named.pop("order", None)
+    alone = {name: named.pop(name, ()) for name in ("split", "order", "transformer")}
     for chosen in itertools.product(*named.values()):
         yield {**defaults, **dict(zip(named, chosen, strict=True))}
     for name, values in alone.items():
@@ -120,7 +130,7 @@ def all_cases(features: tuple[int, ...], varied: tuple[str, ...] = VARIED) -> li
         for entry in registry.entries().values()
         for parameters in variants(entry, varied)
         for d in features
-        if d >= entry.min_features
+        if d >= registry.min_features(entry.name, parameters)
         for context in ((0, CONTEXT_FEATURES) if entry.takes_context else (0,))
     ]
 
@@ -130,7 +140,7 @@ def perturb(module: nn.Module, size: float = 1.0) -> None:
     """Add noise under which a transformer's raw parameters are roughly standard normal."""
     for part in module.modules():
         for parameter in part.parameters(recurse=False):
-            if isinstance(part, Elementwise):
+            if isinstance(part, (Elementwise, FreeOrConditional)):
                 scale = 1.0  # the raw parameters themselves
             elif parameter.dim() > 1:
                 scale = parameter.shape[-1] ** -0.5

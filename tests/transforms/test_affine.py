@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from flowcli.flows.base import StandardNormal
+from flowcli.flows.base import Normal
 from flowcli.flows.flow import Flow
 from flowcli.transforms import registry
 from flowcli.transforms.affine import AffineTransformer
@@ -42,7 +42,7 @@ def maf() -> Flow:
             layers.append(registry.build(entry.name, FEATURES, 0, parameters | {"order": order}))
         chain = Chain(layers)
         perturb(chain)
-    return Flow(StandardNormal(), chain)
+    return Flow(Normal(1), chain)
 
 
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e6])

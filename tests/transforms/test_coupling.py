@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from flows.cases import flow_of, layout
 
+from flowcli.config.schema import FlowConfig
+from flowcli.errors import ConfigError
+from flowcli.flows.build import build_density
 from flowcli.transforms import registry
 from flowcli.transforms.coupling import Coupling
 
@@ -47,10 +51,30 @@ def kept_columns(layer: Coupling, features: int) -> set[int]:
         ("alternate", 2, {1}),
         ("alternate", 5, {1, 3}),
         ("alternate", 6, {1, 3, 5}),
+        ([3, 0, 1], 5, {0, 1, 3}),
+        ([1], 2, {1}),
     ],
 )
-def test_kept_columns_are_unchanged(name: str, split: str, features: int, kept: set[int]) -> None:
+def test_kept_columns_are_unchanged(name: str, split: Any, features: int, kept: set[int]) -> None:
     assert kept_columns(build(name, features, split=split), features) == kept
+
+
+def test_a_split_by_names_of_columns() -> None:
+    flow = FlowConfig.model_validate({"transforms": [{"affine_coupling": {"split": ["x3", "x1"]}}]})
+    density = build_density(flow, layout(4))
+    layer = flow_of(density).chain.bijections()[0]
+    assert isinstance(layer, Coupling)
+    perturb(layer)
+    assert kept_columns(layer.double(), 4) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("split", "told"), [(["x9"], "no column 'x9'"), (["x2", "x1"], "keeps every column")], ids=["unknown", "all"]
+)
+def test_a_split_that_does_not_fit_the_table(split: list[str], told: str) -> None:
+    flow = FlowConfig.model_validate({"transforms": [{"affine_coupling": {"split": split}}]})
+    with pytest.raises(ConfigError, match=told):
+        build_density(flow, layout(2))
 
 
 @every_name

@@ -96,9 +96,10 @@ def test_a_packages_transform_is_a_key_of_the_config(tmp_path: Path) -> None:
         from flowcli.flows.build import build_density
         config = Config.model_validate({"flow": {"transforms": [{"toy_double": {"factor": 3.0}}]}})
         print(json.dumps(config.model_dump()["flow"]["transforms"]))
-        density = build_density(config.flow, 2, [], 0)
+        from flowcli.flows.layout import Layout
+        density = build_density(config.flow, Layout(numbers=("a", "b")))
         import torch
-        print(density.decode(torch.ones(1, 2), torch.zeros(1, 0), torch.zeros(1, 0)).tolist())
+        print(density.factors[0].flow.decode(torch.ones(1, 2)).tolist())
     """
     transforms, decoded = map(json.loads, python(code, tmp_path).splitlines())
     assert transforms == [{"toy_double": {"factor": 3.0}}]

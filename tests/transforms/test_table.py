@@ -167,19 +167,21 @@ def test_runs_on_another_device(case: Case) -> None:
 def test_any_batch_shape(case: Case) -> None:
     transform = case.build()
     value, context = case.rows(6), case.context(6)
+    # A differential equation's steps adapt to all rows of a batch, each of which is solved to a tolerance.
+    tolerance = NUMERICAL if "ODE solver" in case.costs else 1e-12
     for direction in directions(case, transform):
         expected, expected_log_det = direction(value, context)
         for batch in ((2, 3), (6, 1)):
             shaped = None if context is None else context.reshape(*batch, -1)
             result, log_det = direction(value.reshape(*batch, -1), shaped)
             assert log_det.shape == batch
-            torch.testing.assert_close(result.reshape(6, -1), expected, atol=1e-12, rtol=1e-12)
-            torch.testing.assert_close(log_det.reshape(6), expected_log_det, atol=1e-12, rtol=1e-12)
+            torch.testing.assert_close(result.reshape(6, -1), expected, atol=tolerance, rtol=tolerance)
+            torch.testing.assert_close(log_det.reshape(6), expected_log_det, atol=tolerance, rtol=tolerance)
         for row in range(6):
             result, log_det = direction(value[row], None if context is None else context[row])
             assert log_det.shape == ()
-            torch.testing.assert_close(result, expected[row], atol=1e-12, rtol=1e-12)
-            torch.testing.assert_close(log_det, expected_log_det[row], atol=1e-12, rtol=1e-12)
+            torch.testing.assert_close(result, expected[row], atol=tolerance, rtol=tolerance)
+            torch.testing.assert_close(log_det, expected_log_det[row], atol=tolerance, rtol=tolerance)
         empty, log_det = direction(value[:0], None if context is None else context[:0])
         assert (empty.shape, log_det.shape) == ((0, case.features), (0,))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from flowcli.flows.base import StandardNormal
+from flowcli.flows.base import Normal
 from flowcli.flows.flow import Flow
 from flowcli.transforms.bijection import Chain
 from flowcli.transforms.permute import Permute
@@ -27,7 +27,7 @@ def fitted(rows: np.ndarray, context: np.ndarray | None = None) -> TriangularAff
 
 
 def log_prob(transform: TriangularAffine, rows: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
-    flow = Flow(StandardNormal(), Chain([transform]))
+    flow = Flow(Normal(1), Chain([transform]))
     with torch.no_grad():
         return flow.log_prob(torch.from_numpy(rows), None if context is None else torch.from_numpy(context)).numpy()
 

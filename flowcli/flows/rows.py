@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from flowcli.preprocess.encoder import Encoded
+if TYPE_CHECKING:
+    from flowcli.preprocess.encoder import Encoded
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Numbers ``(n, d)``, label codes ``(n, l)`` and context ``(n, c)``."""
+    """Numbers ``(n, d)``, label codes ``(n, l)``, ordinals ``(n, o)`` in a float type, and context ``(n, c)``."""
 
     numbers: Tensor
     labels: Tensor
+    ordinals: Tensor
     context: Tensor
 
     @classmethod
@@ -24,19 +28,20 @@ class Rows:
         return cls(
             torch.from_numpy(encoded.numbers).to(device, dtype),
             torch.from_numpy(encoded.labels).to(device),
+            torch.from_numpy(encoded.ordinals).to(device, dtype),
             torch.from_numpy(encoded.context).to(device, dtype),
         )
 
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def _each(self, function: Callable[[Tensor], Tensor]) -> Rows:
+        return Rows(*(function(part) for part in (self.numbers, self.labels, self.ordinals, self.context)))
+
     def take(self, index: Tensor) -> Rows:
         """The rows at these indices."""
-        return Rows(self.numbers[index], self.labels[index], self.context[index])
+        return self._each(lambda part: part[index])
 
     def chunks(self, size: int) -> list[Rows]:
         """The rows in order, ``size`` at a time."""
-        return [
-            Rows(self.numbers[at : at + size], self.labels[at : at + size], self.context[at : at + size])
-            for at in range(0, len(self), size)
-        ]
+        return [self._each(lambda part, at=at: part[at : at + size]) for at in range(0, len(self), size)]  # type: ignore[misc]

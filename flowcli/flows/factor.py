@@ -1,0 +1,90 @@
+"""One factor of a joint density: some columns, given their parents."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from flowcli.flows.flow import Flow
+from flowcli.flows.integer_flow import IntegerFlow
+from flowcli.flows.labels import LabelModel
+from flowcli.flows.rows import Rows
+
+
+class Factor(nn.Module):
+    """``p(labels | context) p(ordinals | labels, context) p(numbers | labels, ordinals, context)``.
+
+    Labels reach the others one-hot, ordinals in units of their scale, both before the context. Rows hold the
+    factor's own columns; their context is what it is given. A kind that the factor has no column of has no model.
+    """
+
+    def __init__(self, labels: LabelModel | None, ordinals: IntegerFlow | None, flow: Flow | None) -> None:
+        super().__init__()
+        self.labels = labels
+        self.ordinals = ordinals
+        self.flow = flow
+
+    @property
+    def noise_features(self) -> list[int]:
+        """How many uniform numbers a row's labels, ordinals and numbers are drawn from."""
+        return [
+            len(self.labels.cardinalities) if self.labels is not None else 0,
+            self.ordinals.noise_features if self.ordinals is not None else 0,
+            self.flow.base.noise_features if self.flow is not None else 0,
+        ]
+
+    def _for_ordinals(self, rows: Rows) -> Tensor | None:
+        one_hot = [] if self.labels is None else [self.labels.one_hot(rows.labels)]
+        return _together(*one_hot, rows.context)
+
+    def _for_numbers(self, rows: Rows) -> Tensor | None:
+        one_hot = [] if self.labels is None else [self.labels.one_hot(rows.labels)]
+        ordinals = [] if self.ordinals is None else [self.ordinals.standardized(rows.ordinals)]
+        return _together(*one_hot, *ordinals, rows.context)
+
+    def log_prob(self, rows: Rows) -> Tensor:
+        """Log-density of each row, ``(n,)``, in nats."""
+        total = rows.context.new_zeros(len(rows))
+        if self.labels is not None:
+            total = total + self.labels.log_prob(rows.labels, _together(rows.context))
+        if self.ordinals is not None:
+            total = total + self.ordinals.log_prob(rows.ordinals, self._for_ordinals(rows))
+        if self.flow is not None:
+            total = total + self.flow.log_prob(rows.numbers, self._for_numbers(rows))
+        return total
+
+    def encode(self, rows: Rows) -> Tensor:
+        """The latents of the numbers, ``(n, d)``."""
+        return rows.numbers if self.flow is None else self.flow.encode(rows.numbers, self._for_numbers(rows))
+
+    def decode(self, rows: Rows) -> Tensor:
+        """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
+        return rows.numbers if self.flow is None else self.flow.decode(rows.numbers, self._for_numbers(rows))
+
+    def sample(self, uniforms: Tensor, context: Tensor) -> Rows:
+        """Rows from uniform numbers in [0, 1), ``(n, sum of noise_features)``, and what the factor is given."""
+        for_labels, for_ordinals, for_numbers = torch.split(uniforms, self.noise_features, dim=-1)
+        labels = torch.empty(for_labels.shape, dtype=torch.long, device=uniforms.device)
+        rows = Rows(for_numbers, labels, for_ordinals, context)
+        if self.labels is not None:
+            rows = replace(rows, labels=self.labels.sample(for_labels, _together(context)))
+        if self.ordinals is not None:
+            rows = replace(rows, ordinals=self.ordinals.sample(for_ordinals, self._for_ordinals(rows)))
+        if self.flow is not None:
+            rows = replace(rows, numbers=self.flow.sample(for_numbers, self._for_numbers(rows)))
+        return rows
+
+    def initialize(self, rows: Rows) -> None:
+        """Take the start from training rows."""
+        if self.labels is not None:
+            self.labels.initialize(rows.labels)
+        if self.flow is not None:
+            self.flow.initialize(rows.numbers, self._for_numbers(rows))
+
+
+def _together(*parts: Tensor) -> Tensor | None:
+    """The features side by side, or ``None`` where there are none."""
+    features = torch.cat(parts, dim=-1)
+    return features if features.shape[-1] else None

@@ -1,0 +1,152 @@
+"""Base distributions against SciPy: densities, and samples by Kolmogorov-Smirnov tests."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from flowcli.flows.base import Base, GaussianMixture, Normal, StudentT, Uniform, normal_quantile
+
+NETWORK = {"hidden": [8], "activation": "tanh"}
+
+
+def uniforms(base: Base, rows: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(rows, base.noise_features, generator=generator, dtype=torch.float64)
+
+
+def student(degrees: list[float]) -> StudentT:
+    base = StudentT(len(degrees)).double()
+    log_ratio = torch.log(torch.tensor(degrees, dtype=torch.float64) / 10)
+    with torch.no_grad():
+        base.parameters_of.free.copy_(log_ratio / (1 - log_ratio.abs() / 3))
+    return base
+
+
+def mixture() -> tuple[GaussianMixture, np.ndarray, np.ndarray, np.ndarray]:
+    """With its weights, means and scales."""
+    base = GaussianMixture(2, components=3).double()
+    weights, means, scales = np.array([0.2, 0.5, 0.3]), np.array([[0, 3], [-2, 0], [4, 4.0]]), np.array([0.5, 1, 0.2])
+    raw = np.log(scales) / (1 - np.abs(np.log(scales)) / 6)
+    table = np.column_stack([np.log(weights), means, raw, raw])
+    with torch.no_grad():
+        base.parameters_of.free.copy_(torch.from_numpy(table))
+    return base, weights, means, scales
+
+
+def test_student_t_is_scipys() -> None:
+    degrees = [0.9, 3.0, 50.0]
+    z = torch.tensor([[0.0, 1.0, -2.0], [1e8, -30.0, 6.0]], dtype=torch.float64)
+    expected = sum(stats.t(df).logpdf(z[:, k].numpy()) for k, df in enumerate(degrees))
+    np.testing.assert_allclose(student(degrees).log_prob(z).detach(), expected, rtol=1e-9)
+
+
+def test_student_t_far_out_in_float32() -> None:
+    z = torch.tensor([[1e30]])
+    base = student([3.0])
+    assert float(base.float().log_prob(z).detach()) == pytest.approx(float(stats.t(3).logpdf(1e30)), rel=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [0.9, 4.0, 150.0])
+def test_student_t_samples(degrees: float) -> None:
+    base = student([degrees, degrees])
+    with torch.no_grad():
+        z = base.sample(uniforms(base, 20_000)).numpy()
+    for column in z.T:
+        assert stats.kstest(column, stats.t(degrees).cdf).pvalue > 1e-3
+    assert abs(stats.spearmanr(*z.T).statistic) < 0.03
+
+
+def test_a_mixture_is_the_sum_of_its_parts() -> None:
+    base, weights, means, scales = mixture()
+    z = np.random.default_rng(0).normal(size=(50, 2)) * 3
+    parts = [w * stats.multivariate_normal(m, s**2).pdf(z) for w, m, s in zip(weights, means, scales, strict=True)]
+    np.testing.assert_allclose(base.log_prob(torch.from_numpy(z)).detach(), np.log(sum(parts)), rtol=1e-9)
+
+
+def test_mixture_samples() -> None:
+    base, weights, means, scales = mixture()
+    with torch.no_grad():
+        z = base.sample(uniforms(base, 20_000)).numpy()
+    for k in range(2):
+
+        def cdf(x: np.ndarray, k: int = k) -> np.ndarray:
+            parts = [stats.norm(m[k], s).cdf(x) for m, s in zip(means, scales, strict=True)]
+            return np.asarray(weights @ np.stack(parts))
+
+        assert stats.kstest(z[:, k], cdf).pvalue > 1e-3
+    # Clumps hold their share, and both columns of a row come from the same one.
+    nearest = np.linalg.norm((z[:, None] - means) / scales[:, None], axis=-1).argmin(1)
+    np.testing.assert_allclose(np.bincount(nearest) / len(z), weights, atol=0.02)
+
+
+def test_a_mixture_starts_at_the_clusters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[5.0, 0.0], [-5.0, 1.0], [0.0, -6.0]])
+    which = torch.randint(3, (600,), generator=generator)
+    rows = centres[which] + 0.3 * torch.randn(600, 2, generator=generator)
+    base = GaussianMixture(2, components=3)
+    base.initialize(rows)
+    with torch.no_grad():
+        one, _ = torch.sort(base.parameters_of.free[:, 1:3], dim=0)
+        torch.testing.assert_close(one, torch.sort(centres, dim=0).values, atol=0.1, rtol=0)
+        # Within 0.05 nats of the entropy of that mixture.
+        entropy = math.log(3) + 2 * (0.5 * math.log(2 * math.pi * math.e) + math.log(0.3))
+        assert float(-base.log_prob(rows).mean()) == pytest.approx(entropy, abs=0.05)
+
+
+@pytest.mark.parametrize("rows", [torch.zeros(5, 2), torch.ones(1, 2)], ids=["all the same", "one row"])
+def test_a_mixture_starts_from_poor_rows(rows: Tensor) -> None:
+    base = GaussianMixture(2, components=4)
+    base.initialize(rows)
+    assert base.log_prob(rows).isfinite().all()
+
+
+def test_uniform_is_one_in_the_cube_and_nothing_outside() -> None:
+    base = Uniform(2)
+    z = torch.tensor([[0.5, 0.1], [0.0, 1.0], [0.5, 1.1], [-0.1, 0.5]])
+    assert base.log_prob(z).tolist() == [0, 0, -math.inf, -math.inf]
+    drawn = base.sample(uniforms(base, 1000))
+    assert (drawn > 0).all()
+    assert (drawn < 1).all()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Normal(2, 3, **NETWORK),
+        lambda: StudentT(2, 3, **NETWORK),
+        lambda: GaussianMixture(2, 3, components=2, **NETWORK),
+    ],
+    ids=["normal", "student_t", "gaussian_mixture"],
+)
+def test_conditional_samples_have_the_conditional_density(build: object) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        base = build().double()  # type: ignore[operator]
+        with torch.no_grad():
+            for parameter in base.parameters():
+                parameter += 0.3 * torch.randn_like(parameter)
+    reference = {}
+    for seed in (1, 2):
+        context = torch.randn(1, 3, generator=torch.Generator().manual_seed(seed)).double()
+        with torch.no_grad():
+            z = base.sample(uniforms(base, 4000, seed), context.expand(4000, -1))
+            # Of the first column: its distribution function by quadrature of the density over a grid.
+            x, y = (torch.linspace(-60, 60, n, dtype=torch.float64) for n in (2401, 601))
+            grid = torch.cartesian_prod(x, y)
+            density = torch.exp(base.log_prob(grid, context.expand(len(grid), -1))).reshape(len(x), len(y)).sum(1)
+        cumulative = (density.cumsum(0) - density / 2) / density.sum()
+        test = stats.kstest(z[:, 0], lambda v, c=cumulative, x=x: np.interp(v, x, c))
+        assert test.statistic < 0.03
+        reference[seed] = z[:, 0].mean()
+    assert reference[1] != reference[2]
+
+
+def test_quantiles_of_the_smallest_numbers_are_finite() -> None:
+    assert normal_quantile(torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64)).isfinite().all()
