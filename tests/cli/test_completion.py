@@ -20,7 +20,7 @@ def completed(words: str, tmp_path: Path) -> list[str]:
     [
         ("flowcli transforms spline_", ["spline_autoregressive", "spline_coupling"]),
         ("flowcli fit -c nsf", ["nsf_autoregressive", "nsf_coupling"]),
-        ("flowcli config show real", ["realnvp"]),
+        ("flowcli config show real", ["realnvp", "realnvp_batchnorm"]),
         ("flowcli fit --set train.learn", ["train.learning_rate="]),
         ("flowcli enc", ["encode"]),
     ],

@@ -353,7 +353,7 @@ def test_there_are_presets_and_each_says_what_it_is():
 def test_every_preset_is_a_good_config(name):
     config = load_config(name)
     assert config.flow is not None
-    assert config.flow.transforms
+    assert config.flow.transforms or config.flow.factors
 
 
 def test_presets_are_all_in_one_folder():

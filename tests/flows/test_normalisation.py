@@ -56,7 +56,8 @@ def integral(
     flow: Flow, features: int, context: Tensor | None = None, reach: float = 100.0, intervals: int = 100
 ) -> float:
     uniforms = torch.rand(10_000, flow.base.noise_features, generator=torch.Generator().manual_seed(0)).double()
-    x, weight = grid(flow.sample(uniforms, None if context is None else context.expand(len(uniforms), -1)), reach, intervals)
+    given = None if context is None else context.expand(len(uniforms), -1)
+    x, weight = grid(flow.sample(uniforms, given), reach, intervals)
     total = 0.0
     for part, weights in zip(x.split(CHUNK), weight.split(CHUNK), strict=True):
         given = None if context is None else context.expand(len(part), -1)
