@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
 from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
+from flowcli.flows.labels import LabelModel
 from flowcli.flows.rows import Rows
 from flowcli.model_file import ModelHeader, read_header
 from flowcli.preprocess.encoder import Encoded, TableEncoder
@@ -25,6 +26,7 @@ from flowcli.runs import resolve_model
 from flowcli.tables.table import Table, from_dataframe
 from flowcli.tensor_file import with_sorted_header
 from flowcli.training.devices import resolve_device
+from flowcli.transforms.bijection import Bijection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,15 +224,10 @@ class Model:
 
 
 def _check_buffers(density: TableDensity, file: Path) -> None:
-    """Refuse a damaged order of columns (indexing with it would fail, or lose a column) and damaged frequencies."""
+    """Refuse what no training can have left in the buffers."""
     for module in density.modules():
-        order, restore = getattr(module, "order", None), getattr(module, "restore", None)
-        if isinstance(order, torch.Tensor) and isinstance(restore, torch.Tensor):
-            positions = torch.arange(len(order))
-            if not (torch.equal(order.sort().values, positions) and torch.equal(order.argsort(), restore)):
-                raise ModelError(f"{file}: damaged: an order of columns is not one")
-    if not density.is_sound():
-        raise ModelError(f"{file}: damaged: the labels' frequencies are none")
+        if isinstance(module, (Bijection, LabelModel)) and module.damage():
+            raise ModelError(f"{file}: damaged: {module.damage()}")
 
 
 def untrained_density(header: ModelHeader) -> TableDensity:

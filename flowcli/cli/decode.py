@@ -9,7 +9,7 @@ from flowcli.cli.output import write_tables
 def decode(data: Data = None, model: ModelPath = None, output: Output = "-", device: Device = "auto") -> None:
     """Write the rows of given latents.
 
-    The input is as encode writes it: z1..zd, then label and context columns.
+    The input is as encode writes it: z1..zd, then label, ordinal and context columns.
 
     Example: flowcli decode latents.csv -m runs/iris -o rows.csv
     """

@@ -9,8 +9,9 @@ from flowcli.cli.output import write_tables
 def encode(data: Data = None, model: ModelPath = None, output: Output = "-", device: Device = "auto") -> None:
     """Write each row's latents.
 
-    The columns are z1..zd, then the label and context columns as they are. If the
-    model is right, the latents are independent standard normals.
+    The columns are z1..zd, then the label, ordinal and context columns as they are.
+    If the model is right, the latents are distributed as its base: by default,
+    independent standard normals.
 
     Example: flowcli encode test.csv -m runs/iris -o latents.csv
     """

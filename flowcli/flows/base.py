@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from flowcli.flows.labels import choose
 from flowcli.transforms.networks import Conditioner
 from flowcli.transforms.transformer import soft_clip
 
@@ -16,8 +15,6 @@ LOG_SCALE_BOUND = 3.0
 # Degrees of freedom lie within e^3 of this on either side: from 0.5 to 200.
 TYPICAL_DEGREES_OF_FREEDOM = 10.0
 LOG_DEGREES_BOUND = 3.0
-# Rounds of Lloyd's algorithm with which a mixture takes its start from the rows.
-CLUSTERING_ROUNDS = 10
 
 
 class Base(nn.Module):
@@ -83,10 +80,10 @@ class Normal(Base):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         if not self.conditional:
-            return _log_normal(z)
+            return log_normal(z)
         location, raw = self.parameters_of.given(context).unbind(-2)
         log_scale = soft_clip(raw, LOG_SCALE_BOUND)
-        return _log_normal((z - location) * torch.exp(-log_scale)) - log_scale.sum(-1)
+        return log_normal((z - location) * torch.exp(-log_scale)) - log_scale.sum(-1)
 
     def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         z = normal_quantile(uniforms)
@@ -137,71 +134,6 @@ class StudentT(Base):
         return location + torch.exp(log_scale) * spread * torch.cos(2 * math.pi * angle)
 
 
-class GaussianMixture(Base):
-    """A mixture of normals with diagonal covariances; with a context, a network of it adds to all parameters."""
-
-    starts_from_rows = True
-
-    def __init__(
-        self,
-        features: int,
-        context_features: int = 0,
-        *,
-        components: int,
-        hidden: list[int] | None = None,
-        activation: str = "relu",
-    ) -> None:
-        super().__init__(features)
-        self.noise_features = features + 1
-        self.components = components
-        # In a row of a component: its log-weight, then the columns' locations, then their log-scales.
-        self.parameters_of = FreeOrConditional((components, 1 + 2 * features), context_features, hidden, activation)
-        nn.init.normal_(self.parameters_of.free[:, 1 : 1 + features])
-
-    def _resolved(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weights ``(..., k)``, locations and log-scales ``(..., k, d)``."""
-        weights, locations, scales = torch.split(
-            self.parameters_of.given(context), [1, self.features, self.features], dim=-1
-        )
-        return torch.log_softmax(weights.squeeze(-1), dim=-1), locations, soft_clip(scales, 2 * LOG_SCALE_BOUND)
-
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        log_weights, locations, log_scales = self._resolved(context)
-        each = _log_normal((z.unsqueeze(-2) - locations) * torch.exp(-log_scales)) - log_scales.sum(-1)
-        return torch.logsumexp(log_weights + each, dim=-1)
-
-    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
-        log_weights, locations, log_scales = self._resolved(context)
-        component = choose(uniforms[..., 0], log_weights)
-        index = component[..., None, None].expand(*component.shape, 1, self.features)
-        location, log_scale = (
-            values.expand(*uniforms.shape[:-1], -1, -1).gather(-2, index).squeeze(-2)
-            for values in (locations, log_scales)
-        )
-        return location + torch.exp(log_scale) * normal_quantile(uniforms[..., 1:])
-
-    @torch.no_grad()
-    def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
-        """Clusters of the rows: far-apart starts, then Lloyd's algorithm."""
-        locations = _far_apart(z, self.components)
-        for _ in range(CLUSTERING_ROUNDS):
-            nearest = torch.cdist(z, locations).argmin(-1)
-            member = (nearest.unsqueeze(-1) == torch.arange(self.components, device=z.device)).to(z.dtype)
-            count = member.sum(0).unsqueeze(-1)
-            locations = torch.where(count > 0, member.mT @ z / count.clamp_min(1), locations)
-        squares = (z - locations.index_select(0, nearest)) ** 2
-        # A cluster of a few rows says little of its spread: the spread within all of them counts as two more rows.
-        pooled = torch.maximum(squares.mean(0), 0.01 * z.var(0, correction=0))
-        variance = (member.mT @ squares + 2 * pooled) / (count + 2)
-        log_scale = 0.5 * torch.log(variance.clamp_min(1e-6))
-        bound = 2 * LOG_SCALE_BOUND
-        log_scale = log_scale.clamp(-0.9 * bound, 0.9 * bound)
-        free = self.parameters_of.free
-        free[:, :1] = torch.log((count + 1) / len(z))
-        free[:, 1 : 1 + self.features] = locations
-        free[:, 1 + self.features :] = log_scale / (1 - log_scale.abs() / bound)  # soft_clip's inverse
-
-
 class Uniform(Base):
     """Uniform on the unit cube, its faces included, so that a ``z`` rounded to 1 keeps its density."""
 
@@ -227,7 +159,7 @@ def normal_quantile(uniforms: Tensor) -> Tensor:
     return normals
 
 
-def _log_normal(z: Tensor) -> Tensor:
+def log_normal(z: Tensor) -> Tensor:
     """Log-density of independent standard normals, summed over the columns."""
     return -0.5 * (z * z).sum(-1) - 0.5 * math.log(2 * math.pi) * z.shape[-1]
 
@@ -235,14 +167,3 @@ def _log_normal(z: Tensor) -> Tensor:
 def _log_hypotenuse(one: Tensor, other: Tensor) -> Tensor:
     """``log sqrt(one^2 + other^2)`` without the squares."""
     return torch.log(torch.hypot(one, other))
-
-
-def _far_apart(z: Tensor, count: int) -> Tensor:
-    """``count`` rows of ``z``, each the farthest from those before; the first is the nearest to the mean."""
-    chosen = z.index_select(0, (z - z.mean(0)).square().sum(-1).argmin().reshape(1))
-    distance = (z - chosen).square().sum(-1)
-    for _ in range(count - 1):
-        farthest = z.index_select(0, distance.argmax().reshape(1))
-        distance = torch.minimum(distance, (z - farthest).square().sum(-1))
-        chosen = torch.cat([chosen, farthest])
-    return chosen

@@ -121,7 +121,3 @@ class TableDensity(nn.Module):
         """Take the start from training rows."""
         for factor, place in self._each():
             factor.initialize(self._own(rows, place))
-
-    def is_sound(self) -> bool:
-        """Whether the discrete parts, as loaded from a file, make probabilities."""
-        return all(factor.labels is None or factor.labels.is_sound() for factor, _ in self._each())

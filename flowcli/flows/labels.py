@@ -32,10 +32,11 @@ class LabelModel(nn.Module):
         """``(n, sum of cardinalities)``; a row of zeros for a label that training had not."""
         return (codes[..., self.column] == self.code).to(self.frequencies.dtype)
 
-    def is_sound(self) -> bool:
-        """Whether the frequencies, as loaded from a file, are positive and sum to one in each column."""
+    def damage(self) -> str:
+        """What is wrong with the buffers, as loaded from a file: frequencies are positive and sum to one."""
         columns = torch.split(self.frequencies, self.cardinalities)
-        return all(bool((f > 0).all()) and abs(float(f.sum()) - 1) < 1e-3 for f in columns)
+        sound = all(bool((f > 0).all()) and abs(float(f.sum()) - 1) < 1e-3 for f in columns)
+        return "" if sound else "the labels' frequencies are none"
 
     @torch.no_grad()
     def initialize(self, codes: Tensor) -> None:

@@ -12,7 +12,7 @@ from flowcli.transforms.affine import AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
 from flowcli.transforms.deep_sigmoid import DeepSigmoidTransformer
 from flowcli.transforms.networks import MaskedAutoregressiveNetwork
-from flowcli.transforms.permute import column_order
+from flowcli.transforms.permute import Ordered, column_order
 from flowcli.transforms.registry import build_transformer
 from flowcli.transforms.splines import spline
 from flowcli.transforms.sum_of_squares import SumOfSquaresTransformer
@@ -20,16 +20,13 @@ from flowcli.transforms.transformer import Transformer
 from flowcli.transforms.unconstrained_monotonic import UnconstrainedMonotonicTransformer
 
 
-class Autoregressive(Bijection):
+class Autoregressive(Ordered):
     """One triangular map, in either direction.
 
     ``direction="density"`` (MAF, Papamakarios, Pavlakou & Murray 2017): ``z_k = tau^-1(x_k; theta(x_<k))``;
     scoring is one pass of the network, sampling d passes. ``direction="sampling"`` (IAF, Kingma et al.
     2016): ``x_k = tau(z_k; theta(z_<k))``; sampling is one pass, scoring d passes.
     """
-
-    order: Tensor
-    restore: Tensor
 
     def __init__(
         self,
@@ -42,11 +39,9 @@ class Autoregressive(Bijection):
         hidden: list[int],
         activation: str,
     ) -> None:
-        super().__init__()
+        super().__init__(column_order(order, features, "order"))
         self.transformer = transformer
         self.density = direction == "density"
-        self.register_buffer("order", column_order(order, features, "order"))
-        self.register_buffer("restore", torch.argsort(self.order))
         self.network = MaskedAutoregressiveNetwork(
             features, context_features, transformer.parameter_count, hidden, activation
         )

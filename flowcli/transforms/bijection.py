@@ -48,6 +48,10 @@ class Bijection(TransformModule):
         ``x`` is what this transform sees on the data's side. The default leaves the parameters alone.
         """
 
+    def damage(self) -> str:
+        """What is wrong with the buffers, as loaded from a file; nothing by default."""
+        return ""
+
     def _call(self, z: Tensor) -> Tensor:
         return self.forward_and_log_det(z)[0]
 

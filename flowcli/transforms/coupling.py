@@ -11,6 +11,7 @@ from torch import Tensor
 from flowcli.transforms.affine import AdditiveTransformer, AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
 from flowcli.transforms.networks import Conditioner
+from flowcli.transforms.permute import Ordered
 from flowcli.transforms.registry import build_transformer
 from flowcli.transforms.splines import spline
 from flowcli.transforms.transformer import Transformer
@@ -34,11 +35,8 @@ def _halves(split: str, features: int) -> Tensor:
     return torch.randperm(features)
 
 
-class Coupling(Bijection):
+class Coupling(Ordered):
     """``x_kept = z_kept``, ``x_rest = tau(z_rest; theta(z_kept, context))`` (Dinh, Sohl-Dickstein & Bengio 2017)."""
-
-    order: Tensor
-    restore: Tensor
 
     def __init__(
         self,
@@ -50,12 +48,11 @@ class Coupling(Bijection):
         hidden: list[int],
         activation: str,
     ) -> None:
-        super().__init__()
+        order, kept = split_order(split, features)
+        super().__init__(order)
         self.transformer = transformer
-        order, self.kept = split_order(split, features)
-        self.transformed = features - self.kept
-        self.register_buffer("order", order)
-        self.register_buffer("restore", torch.argsort(self.order))
+        self.kept = kept
+        self.transformed = features - kept
         self.conditioner = Conditioner(
             self.kept + context_features, self.transformed * transformer.parameter_count, hidden, activation
         )

@@ -67,6 +67,9 @@ class BatchNorm(Bijection):
         z = (x - self.mean) * torch.exp(self.log_scale) * torch.rsqrt(self.variance) + self.shift
         return z, self._log_slope().expand(x.shape[:-1])
 
+    def damage(self) -> str:
+        return "" if bool((self.variance > 0).all()) else "a variance is not above zero"
+
     def _log_slope(self) -> Tensor:
         """``log|det dz/dx|``."""
         return (self.log_scale - torch.log(self.variance) / 2).sum()

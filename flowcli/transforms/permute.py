@@ -30,16 +30,28 @@ def column_order(order: str | list[int], features: int, key: str) -> Tensor:
     return torch.tensor([cast(int, position) - 1 for position in order])
 
 
-class Permute(Bijection):
-    """``x_i = z_order[i]``. The order is a buffer, so that it is saved with the weights."""
+class Ordered(Bijection):
+    """A bijection that takes the columns in an order of its own: a buffer, so that it is saved with the weights."""
 
     order: Tensor
     restore: Tensor
 
-    def __init__(self, features: int, context_features: int, *, order: str | list[int]) -> None:
+    def __init__(self, order: Tensor) -> None:
         super().__init__()
-        self.register_buffer("order", column_order(order, features, "permute.order"))
-        self.register_buffer("restore", torch.argsort(self.order))
+        self.register_buffer("order", order)
+        self.register_buffer("restore", torch.argsort(order))
+
+    def damage(self) -> str:
+        # Indexing with what is no order would fail, or lose a column.
+        whole = torch.equal(self.order.sort().values, torch.arange(len(self.order)))
+        return "" if whole and torch.equal(self.order.argsort(), self.restore) else "an order of columns is not one"
+
+
+class Permute(Ordered):
+    """``x_i = z_order[i]``."""
+
+    def __init__(self, features: int, context_features: int, *, order: str | list[int]) -> None:
+        super().__init__(column_order(order, features, "permute.order"))
 
     def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
         return z[..., self.order], z.new_zeros(z.shape[:-1])

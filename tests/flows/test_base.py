@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.mixture import GaussianMixture as GaussianMixtureOfScikitLearn
 from torch import Tensor
 
-from flowcli.flows.base import Base, GaussianMixture, Normal, StudentT, Uniform, normal_quantile
+from flowcli.flows.base import Base, Normal, StudentT, Uniform, normal_quantile
+from flowcli.flows.gaussian_mixture import GaussianMixture
 
 NETWORK = {"hidden": [8], "activation": "tanh"}
 
@@ -29,14 +31,18 @@ def student(degrees: list[float]) -> StudentT:
 
 
 def mixture() -> tuple[GaussianMixture, np.ndarray, np.ndarray, np.ndarray]:
-    """With its weights, means and scales."""
+    """With its weights, means and covariances."""
     base = GaussianMixture(2, components=3).double()
-    weights, means, scales = np.array([0.2, 0.5, 0.3]), np.array([[0, 3], [-2, 0], [4, 4.0]]), np.array([0.5, 1, 0.2])
-    raw = np.log(scales) / (1 - np.abs(np.log(scales)) / 6)
-    table = np.column_stack([np.log(weights), means, raw, raw])
+    weights, means = np.array([0.2, 0.5, 0.3]), np.array([[0, 3], [-2, 0], [4, 4.0]])
+    covariances = np.array([[[0.25, 0.2], [0.2, 0.3]], [[1, -0.5], [-0.5, 2]], [[0.04, 0], [0, 0.1]]])
+    # A column given the one before it: its regression and the residual's variance.
+    slope = covariances[:, 1, 0] / covariances[:, 0, 0]
+    residual = covariances[:, 1, 1] - slope * covariances[:, 0, 1]
+    scales = 0.5 * np.log(np.stack([covariances[:, 0, 0], residual], -1))
+    table = np.column_stack([np.log(weights), means, scales / (1 - np.abs(scales) / 6), -slope])
     with torch.no_grad():
         base.parameters_of.free.copy_(torch.from_numpy(table))
-    return base, weights, means, scales
+    return base, weights, means, covariances
 
 
 def test_student_t_is_scipys() -> None:
@@ -63,26 +69,25 @@ def test_student_t_samples(degrees: float) -> None:
 
 
 def test_a_mixture_is_the_sum_of_its_parts() -> None:
-    base, weights, means, scales = mixture()
+    base, weights, means, covariances = mixture()
     z = np.random.default_rng(0).normal(size=(50, 2)) * 3
-    parts = [w * stats.multivariate_normal(m, s**2).pdf(z) for w, m, s in zip(weights, means, scales, strict=True)]
-    np.testing.assert_allclose(base.log_prob(torch.from_numpy(z)).detach(), np.log(sum(parts)), rtol=1e-9)
+    each = [stats.multivariate_normal(m, c).pdf(z) for m, c in zip(means, covariances, strict=True)]
+    np.testing.assert_allclose(base.log_prob(torch.from_numpy(z)).detach(), np.log(weights @ np.stack(each)), rtol=1e-9)
 
 
 def test_mixture_samples() -> None:
-    base, weights, means, scales = mixture()
+    base, weights, means, covariances = mixture()
     with torch.no_grad():
         z = base.sample(uniforms(base, 20_000)).numpy()
-    for k in range(2):
+    for direction in ([1.0, 0.0], [0.0, 1.0], [1.0, -1.0]):
+        spreads = [np.sqrt(direction @ c @ direction) for c in covariances]
 
-        def cdf(x: np.ndarray, k: int = k) -> np.ndarray:
-            parts = [stats.norm(m[k], s).cdf(x) for m, s in zip(means, scales, strict=True)]
-            return np.asarray(weights @ np.stack(parts))
+        def cdf(x: np.ndarray, along: np.ndarray = means @ direction, spreads: list[float] = spreads) -> np.ndarray:
+            return np.asarray(
+                weights @ np.stack([stats.norm(m, s).cdf(x) for m, s in zip(along, spreads, strict=True)])
+            )
 
-        assert stats.kstest(z[:, k], cdf).pvalue > 1e-3
-    # Clumps hold their share, and both columns of a row come from the same one.
-    nearest = np.linalg.norm((z[:, None] - means) / scales[:, None], axis=-1).argmin(1)
-    np.testing.assert_allclose(np.bincount(nearest) / len(z), weights, atol=0.02)
+        assert stats.kstest(z @ direction, cdf).pvalue > 1e-3
 
 
 def test_a_mixture_starts_at_the_clusters() -> None:
@@ -98,6 +103,19 @@ def test_a_mixture_starts_at_the_clusters() -> None:
         # Within 0.05 nats of the entropy of that mixture.
         entropy = math.log(3) + 2 * (0.5 * math.log(2 * math.pi * math.e) + math.log(0.3))
         assert float(-base.log_prob(rows).mean()) == pytest.approx(entropy, abs=0.05)
+
+
+def test_a_mixture_starts_near_the_likeliest() -> None:
+    # Two crossing bars, which no round clusters are like.
+    generator = torch.Generator().manual_seed(1)
+    bar = torch.randn(1500, 2, generator=generator) * torch.tensor([3.0, 0.1])
+    turn = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    rows = torch.cat([bar[:800], bar[800:] @ turn])
+    base = GaussianMixture(2, components=2)
+    base.initialize(rows)
+    theirs = GaussianMixtureOfScikitLearn(2, random_state=0).fit(rows.numpy())
+    with torch.no_grad():
+        assert float(base.log_prob(rows).mean()) == pytest.approx(theirs.score(rows.numpy()), abs=0.02)
 
 
 @pytest.mark.parametrize("rows", [torch.zeros(5, 2), torch.ones(1, 2)], ids=["all the same", "one row"])

@@ -134,3 +134,10 @@ def test_the_statistics_travel_with_the_weights() -> None:
     other.load_state_dict(built.state_dict())
     assert unmoved(built, statistics(other))
     assert {"mean", "variance"} <= set(built.state_dict())
+
+
+def test_a_variance_that_is_none_is_damage() -> None:
+    layer = BatchNorm(2, 0, momentum=0.1)
+    assert not layer.damage()
+    layer.variance[1] = -1.0
+    assert "variance" in layer.damage()

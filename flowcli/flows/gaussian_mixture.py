@@ -1,0 +1,135 @@
+"""The mixture base: normals with full covariances."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flowcli.flows.base import LOG_SCALE_BOUND, Base, FreeOrConditional, log_normal, normal_quantile
+from flowcli.flows.labels import choose
+from flowcli.transforms.transformer import soft_clip
+
+# A mixture can be far narrower than the whole, so that its scales have twice the room, in logarithms.
+BOUND = 2 * LOG_SCALE_BOUND
+# How a mixture takes its start from the rows: from at most so many, by k-means and then by expectation-maximisation.
+MOST_ROWS = 20_000
+CLUSTERING_ROUNDS = 10
+LIKELIHOOD_ROUNDS = 30
+
+
+class GaussianMixture(Base):
+    """``p(z) = sum_k w_k N(z; m_k, C_k)``; with a context, a network of it adds to all parameters.
+
+    A covariance is held by its modified Cholesky factors (Pourahmadi 1999): ``(I + B) (z - m)`` has independent
+    columns of scale ``exp(s)``, ``B`` strictly lower triangular. Scoring needs no solve, and ``B`` no bound.
+    """
+
+    starts_from_rows = True
+
+    def __init__(
+        self,
+        features: int,
+        context_features: int = 0,
+        *,
+        components: int,
+        hidden: list[int] | None = None,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__(features)
+        self.noise_features = features + 1
+        self.components = components
+        # In the row of a component: its log-weight, its location, its log-scales, and B row by row.
+        self.sizes = [1, features, features, features * (features - 1) // 2]
+        self.parameters_of = FreeOrConditional((components, sum(self.sizes)), context_features, hidden, activation)
+        nn.init.normal_(self.parameters_of.free[:, 1 : 1 + features])
+        self.register_buffer("below", torch.tril_indices(features, features, -1), persistent=False)
+
+    below: Tensor
+
+    def _resolved(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Log-weights ``(..., k)``, locations and log-scales ``(..., k, d)``, and ``B`` ``(..., k, d, d)``."""
+        weights, locations, scales, entries = torch.split(self.parameters_of.given(context), self.sizes, dim=-1)
+        factor = entries.new_zeros(*entries.shape[:-1], self.features, self.features)
+        factor[..., self.below[0], self.below[1]] = entries
+        return torch.log_softmax(weights.squeeze(-1), dim=-1), locations, soft_clip(scales, BOUND), factor
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        log_weights, locations, log_scales, factor = self._resolved(context)
+        away = z.unsqueeze(-2) - locations
+        independent = away + (factor @ away.unsqueeze(-1)).squeeze(-1)
+        each = log_normal(independent * torch.exp(-log_scales)) - log_scales.sum(-1)
+        return torch.logsumexp(log_weights + each, dim=-1)
+
+    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        log_weights, locations, log_scales, factor = self._resolved(context)
+        component = choose(uniforms[..., 0], log_weights)
+
+        def of_component(values: Tensor, dimensions: int) -> Tensor:
+            values = values.expand(*component.shape, *values.shape[-1 - dimensions :])
+            index = component.reshape(*component.shape, *[1] * (dimensions + 1))
+            index = index.expand(*component.shape, 1, *values.shape[values.dim() - dimensions :])
+            return values.gather(component.dim(), index).squeeze(component.dim())
+
+        independent = torch.exp(of_component(log_scales, 1)) * normal_quantile(uniforms[..., 1:])
+        away = torch.linalg.solve_triangular(
+            of_component(factor, 2), independent.unsqueeze(-1), upper=False, unitriangular=True
+        )
+        z: Tensor = of_component(locations, 1) + away.squeeze(-1)
+        return z
+
+    @torch.no_grad()
+    def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
+        """The likeliest mixture of the rows, as far as expectation-maximisation from clusters finds it."""
+        if z.is_meta:
+            return  # there are no values to start from
+        rows = z.detach().cpu().double()
+        rows = rows[:: -(-len(rows) // MOST_ROWS)]
+        weights, locations, covariances = _mixture_of(rows, self.components)
+        cholesky = torch.linalg.cholesky(covariances)
+        scales = torch.diagonal(cholesky, dim1=-2, dim2=-1)
+        unit = torch.eye(self.features, dtype=rows.dtype)
+        factor = torch.linalg.solve_triangular(cholesky / scales.unsqueeze(-2), unit, upper=False, unitriangular=True)
+        log_scales = torch.log(scales).clamp(-0.9 * BOUND, 0.9 * BOUND)
+        raw = log_scales / (1 - log_scales.abs() / BOUND)  # soft_clip's inverse
+        entries = factor[:, self.below[0].cpu(), self.below[1].cpu()]
+        self.parameters_of.free.copy_(torch.cat([torch.log(weights).unsqueeze(-1), locations, raw, entries], dim=-1))
+
+
+def _mixture_of(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights ``(k,)``, means ``(k, d)`` and covariances ``(k, d, d)`` of a mixture of the rows ``(n, d)``."""
+    features = rows.shape[-1]
+    means = _spread_out(rows, components)
+    for _ in range(CLUSTERING_ROUNDS):
+        nearest = torch.cdist(rows, means).argmin(-1)
+        member = torch.nn.functional.one_hot(nearest, components).to(rows.dtype)
+        count = member.sum(0).unsqueeze(-1)
+        means = torch.where(count > 0, member.mT @ rows / count.clamp_min(1), means)
+    # A cluster of a few rows says little of its spread: a part of that within all clusters counts as more rows.
+    within = (rows - means[nearest]).square().mean(0)
+    prior = torch.diag(torch.maximum(0.1 * within, 1e-4 * rows.var(0, correction=0)).clamp_min(1e-6))
+    share = member
+    for _ in range(LIKELIHOOD_ROUNDS):
+        count = share.sum(0)
+        weights = (count + 1 / components) / (len(rows) + 1)
+        means = torch.where(count.unsqueeze(-1) > 1e-3, share.mT @ rows / count.clamp_min(1e-3).unsqueeze(-1), means)
+        away = rows.unsqueeze(1) - means
+        scatter = torch.einsum("nk,nki,nkj->kij", share, away, away)
+        covariances = (scatter + (features + 1) * prior) / (count + features + 1)[:, None, None]
+        cholesky = torch.linalg.cholesky(covariances)
+        whitened = torch.linalg.solve_triangular(cholesky, away.permute(1, 2, 0), upper=False)
+        log_det = torch.log(torch.diagonal(cholesky, dim1=-2, dim2=-1)).sum(-1)
+        share = torch.softmax(torch.log(weights) - log_det - 0.5 * whitened.square().sum(1).mT, dim=-1)
+    return weights, means, covariances
+
+
+def _spread_out(rows: Tensor, count: int) -> Tensor:
+    """``count`` rows, drawn with a chance that grows with the distance to those drawn (k-means++)."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = rows[torch.randint(len(rows), (1,), generator=generator)]
+    distance = (rows - chosen).square().sum(-1)
+    for _ in range(count - 1):
+        # Where no row is left that differs, any will do.
+        drawn = rows[torch.multinomial(distance + 1e-12, 1, generator=generator)]
+        distance = torch.minimum(distance, (rows - drawn).square().sum(-1))
+        chosen = torch.cat([chosen, drawn])
+    return chosen
