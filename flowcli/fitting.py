@@ -21,7 +21,7 @@ from flowcli.errors import DataError, Interrupted
 from flowcli.evaluation.baselines import gaussian_log_prob
 from flowcli.evaluation.likelihood import summarize
 from flowcli.flows.build import build_density
-from flowcli.flows.default import default_flow
+from flowcli.flows.default import with_default
 from flowcli.flows.rows import Rows
 from flowcli.model import Model
 from flowcli.model_file import ModelHeader
@@ -126,7 +126,7 @@ def fit_table(
     parts = _without_unseen_context(parts, encoder, config, observer)
     encoded = [_encode(encoder, part) for part in (parts.training, parts.validation, parts.test)]
     training, validation, test = (Rows.of(part, torch.device("cpu"), torch.float64) for part in encoded)
-    flow = config.flow or default_flow(len(training), len(encoder.numbers))
+    flow = with_default(config.flow, len(training), len(encoder.numbers))
     config = config.model_copy(update={"flow": flow, "train": resolve(config.train, len(training))})
     density = build_density(flow, encoder.layout, config.seed)
     on_device = [Rows.of(part, place, torch.float32) for part in encoded[:2]]

@@ -49,7 +49,7 @@ class Model:
     """A density over rows of a table, in the data's own units.
 
     Weights are trained in float32; scores, latents and samples are computed in float64, so that they do
-    not depend on how rows are batched.
+    not depend on how rows are batched (with ``ffjord``, to the tolerance of its solver).
     """
 
     def __init__(self, header: ModelHeader, density: TableDensity, device: torch.device) -> None:
@@ -73,8 +73,10 @@ class Model:
         try:
             weights = load_file(file)
             density.load_state_dict(weights)
-        except (SafetensorError, RuntimeError, OSError) as error:
+        except (SafetensorError, OSError) as error:
             raise ModelError(f"{file}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
+        except RuntimeError:
+            raise ModelError(f"{file}: damaged: its weights are not those that its config asks for") from None
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             raise ModelError(f"{file}: damaged: a weight is not a finite number")
         _check_buffers(density, file)
@@ -146,6 +148,9 @@ class Model:
         with torch.inference_mode():
             parts = [self.density.decode(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
         numbers = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
+        broken = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+        if len(broken):
+            raise DataError(f"{table.locate(int(broken[0]))}: no row of the model has these latents")
         return self.encoder.decode(numbers, encoded.labels, encoded.ordinals, table.cells, rounded=False)
 
     def sample(self, n: int, given: Table | pd.DataFrame | None = None, seed: int | None = None) -> pd.DataFrame:

@@ -443,3 +443,25 @@ def test_other_files(tmp_path: Path) -> None:
     for content in (b"", b"a,b\n1,2\n" * 100, b"\x00" * 100, b"\xff" * 100, b"PK\x03\x04" + b"\x00" * 100, other):
         path.write_bytes(content)
         refuse(path)
+
+
+def test_ordinals_far_from_zero_are_as_good_as_near_ones() -> None:
+    counts = np.random.default_rng(0).poisson(20, 400)
+    means = []
+    for offset in (0, 1_700_000_000):
+        frame = pd.DataFrame({"count": counts + offset})
+        fitted = fit(frame, "data.kinds.count=ordinal", "train.epochs=20")
+        means.append(fitted.model.log_prob(frame).mean())
+        drawn = fitted.model.sample(500, seed=0)["count"]
+        assert drawn.nunique() > 10
+        assert drawn.mean() == pytest.approx(20 + offset, abs=1.5)
+    assert means[0] == pytest.approx(means[1], abs=1e-6)
+
+
+def test_latents_that_no_row_has_are_refused(iris: pd.DataFrame) -> None:
+    numbers = iris.drop(columns="species")
+    fitted = fit(numbers, "flow={base: uniform, transforms: [logit]}", "train.epochs=0")
+    latent = fitted.model.encode(numbers.head(3)).to_pandas()
+    latent.loc[1, "z2"] = 1.5
+    with pytest.raises(DataError, match="row 2: no row of the model has these latents"):
+        fitted.model.decode(latent)

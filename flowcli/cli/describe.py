@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from flowcli.config.schema import Chain, Config, Part
     from flowcli.tables.columns import Column
+    from flowcli.transforms.catalogue import Cost
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
@@ -29,28 +30,65 @@ def _known(column: Column) -> str:
         digits = "" if column.decimals is None else f", {column.decimals} decimals"
         return f"mean {column.mean:.5g}, standard deviation {column.scale:.5g}{digits}"
     if column.kind == "ordinal":
-        return f"whole numbers, mean {column.mean:.5g}, standard deviation {column.scale:.5g}"
+        return f"whole numbers around {column.mean:.0f}, spread {column.scale:.5g}"
     if column.kind == "label":
         shown = ", ".join(column.categories[:6])
         return f"{len(column.categories)} labels: {shown}{', ...' if len(column.categories) > 6 else ''}"
     return f"always {column.value}; no part of log_prob"
 
 
-def flow_lines(config: Config) -> list[str]:
-    """One line for each transform, from base to data; chains are indented."""
+def flow_lines(config: Config, columns: Sequence[Column]) -> list[str]:
+    """One line for each transform, from base to data, chains indented, and what scoring and sampling cost.
+
+    Of the models of labels, ordinals and numbers those are told that the columns have a use for.
+    """
     assert config.flow is not None
+    kinds = {column.name: column.kind for column in columns if not column.context}
     if config.flow.factors is None:
-        return _part_lines(config.flow, "")
+        lines = _part_lines(config.flow, set(kinds.values()), "")
+        parts: list[Part] = [config.flow]
+    else:
+        lines = []
+        parts = [*config.flow.factors]
+        for factor in config.flow.factors:
+            given = f" | {', '.join(factor.given)}" if factor.given else ""
+            lines.append(f"p({', '.join(factor.columns)}{given})")
+            lines += _part_lines(factor, {kinds.get(name, "") for name in factor.columns}, "  ")
+    return [*lines, *(_cost_lines(parts) if "number" in kinds.values() else [])]
+
+
+def _part_lines(part: Part, kinds: set[str], indent: str) -> list[str]:
     lines = []
-    for factor in config.flow.factors:
-        given = f" | {', '.join(factor.given)}" if factor.given else ""
-        lines += [f"p({', '.join(factor.columns)}{given})", *_part_lines(factor, "  ")]
+    if "label" in kinds:
+        lines.append(f"{indent}labels {_with_parameters(part.labels.name, part.labels.parameters)}")
+    if "ordinal" in kinds:
+        lines.append(f"{indent}ordinals {_with_parameters(part.ordinals.name, part.ordinals.parameters)}")
+    if "number" in kinds:
+        lines.append(f"{indent}base {_with_parameters(part.base.name, part.base.parameters)}")
+        lines += _chain_lines(part, indent)
     return lines
 
 
-def _part_lines(part: Part, indent: str) -> list[str]:
-    lines = [f"{indent}base {_with_parameters(part.base.name, part.base.parameters)}"]
-    return [*lines, *_chain_lines(part, indent)]
+def _cost_lines(parts: Sequence[Part]) -> list[str]:
+    """The dearest transform's cost, each way."""
+    from flowcli.transforms.catalogue import COSTS
+
+    both = [cost for part in parts for cost in _costs(part)] or [("1 pass", "1 pass")]
+    scoring, sampling = (max(costs, key=COSTS.index) for costs in zip(*both, strict=True))
+    return [f"cost: scoring {scoring}, sampling {sampling}"]
+
+
+def _costs(chain: Part | Chain) -> list[tuple[Cost, Cost]]:
+    from flowcli.config.schema import Chain
+    from flowcli.transforms.registry import costs
+
+    found = []
+    for transform in chain.transforms or []:
+        parameters = transform.parameters
+        found += (
+            _costs(parameters) if isinstance(parameters, Chain) else [costs(transform.name, parameters.model_dump())]
+        )
+    return found
 
 
 def _with_parameters(name: str, parameters: BaseModel) -> str:

@@ -37,6 +37,7 @@ class FitProgress(FitObserver):
         self.handlers: dict[signal.Signals, Any] = {}
         self.started = self.last_line = time.monotonic()
         self.best = float("-inf")
+        self.columns_known: list[Column] = []
         self.first_epoch = 0
         self.saved = False
         self.bar: Progress | None = None
@@ -52,6 +53,7 @@ class FitProgress(FitObserver):
         self._restore_signals()
 
     def columns(self, columns: list[Column], training: int, validation: int, test: int) -> None:
+        self.columns_known = columns
         messages.note(f"columns  ({training:,} training, {validation:,} validation, {test:,} test rows)")
         for line in column_lines(columns):
             messages.note(f"  {line}")
@@ -60,7 +62,7 @@ class FitProgress(FitObserver):
         self._catch_signals(training)
         parameters = sum(parameter.numel() for parameter in training.parameters)
         messages.note(f"flow     {parameters:,} parameters, from base to data, on {device}")
-        for line in flow_lines(config):
+        for line in flow_lines(config, self.columns_known):
             messages.note(f"  {line}")
         if training.progress.epoch or training.progress.step:
             messages.note(f"going on in epoch {training.progress.epoch + 1}")

@@ -54,7 +54,7 @@ def _described(path: str, header: ModelHeader) -> str:
         [f"columns  ({rows['training']:,} training, {rows['validation']:,} validation, {rows['test']:,} test rows)"],
         ["  " + line for line in column_lines(header.columns)],
         [f"flow     {header.metrics['parameters']:,} parameters, from base to data"],
-        ["  " + line for line in flow_lines(header.config)],
+        ["  " + line for line in flow_lines(header.config, header.columns)],
         ["log-likelihood  (nats per row)"],
         ["  " + line for line in likelihood_lines(header.metrics)],
     ]

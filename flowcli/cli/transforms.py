@@ -125,9 +125,10 @@ def _type(parameter: Parameter) -> str:
         return {"int": "integer", "float": "number", "bool": "true or false", "str": "text"}[kind.__name__]
     if kind is TransformerChoice:
         return " | ".join(name for name, entry in entries().items() if entry.transformer)
-    if kind == list[int]:
-        return "list of integers"
-    choices = [choice if isinstance(choice, str) else "list of integers" for choice in _choices(kind)]
+    lists = {list[int]: "list of integers", list[str]: "list of names"}
+    if kind in lists:
+        return lists[kind]
+    choices = [choice if isinstance(choice, str) else lists[choice] for choice in _choices(kind)]
     return " | ".join(choices)
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from flowcli.config.presets import preset_names, preset_path
-from flowcli.config.schema import Config, TransformBase
+from flowcli.config.schema import Choice, Config
 from flowcli.config.yaml_source import Source, parse_scalar, parse_yaml
 from flowcli.errors import ConfigError, UsageError
 
@@ -149,8 +149,9 @@ def _message(detail: ErrorDetails, path: tuple[str | int, ...], key: str) -> str
     context = detail.get("ctx", {})
     if kind == "extra_forbidden":
         known = _keys_at(path[:-1])
-        what = "transform" if _is_transform(path[:-1]) else "key"
-        return f"unknown {what} '{path[-1] if what == 'transform' else key}'.{_did_you_mean(str(path[-1]), known)}"
+        noun = _noun_at(path[:-1])
+        what = f"key '{key}'" if noun is None else f"{noun} '{path[-1]}'"
+        return f"unknown {what}.{_did_you_mean(str(path[-1]), known)}"
     if kind == "missing":
         return f"key '{key}' is missing"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
@@ -193,9 +194,10 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((model for model in found if model), None)
 
 
-def _is_transform(path: tuple[str | int, ...]) -> bool:
+def _noun_at(path: tuple[str | int, ...]) -> str | None:
+    """What the keys at a path are names of, where they are names of a catalogue's entries."""
     model = _model_at(path)
-    return bool(path) and isinstance(path[-1], int) and model is not None and issubclass(model, TransformBase)
+    return model.noun if model is not None and issubclass(model, Choice) else None
 
 
 def _keys_at(path: tuple[str | int, ...]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -76,6 +76,8 @@ def parameters_model(entry: Entry, without: tuple[Parameter, ...] = ()) -> type[
 class Choice(Section):
     """One entry of a catalogue with its parameters: a mapping with a single key, its name, or the name alone."""
 
+    noun: ClassVar[str] = "choice"
+
     @model_validator(mode="before")
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
@@ -128,6 +130,8 @@ class Choice(Section):
 class TransformBase(Choice):
     """One step of a chain."""
 
+    noun: ClassVar[str] = "transform"
+
     @classmethod
     def _one_only(cls) -> str:
         return "a step of the chain is one transform: start each with '- '"
@@ -141,9 +145,19 @@ class TransformBase(Choice):
         return False
 
 
-Transformer: type[TransformBase] = create_model(
+class TransformerBase(Choice):
+    """An elementwise transform in a conditioner."""
+
+    noun: ClassVar[str] = "elementwise transform"
+
+    @classmethod
+    def _shorten(cls) -> bool:
+        return False
+
+
+Transformer: type[TransformerBase] = create_model(
     "Transformer",
-    __base__=TransformBase,
+    __base__=TransformerBase,
     __doc__="An elementwise transform, whose parameters come from a network.",
     **{
         name: (parameters_model(entry, without=CONDITIONER) | None, None)
@@ -153,19 +167,37 @@ Transformer: type[TransformBase] = create_model(
 )  # type: ignore[call-overload]
 
 
-def _choice(name: str, doc: str, catalogue: tuple[Entry, ...]) -> type[Choice]:
+class BaseBase(Choice):
+    """A base distribution."""
+
+    noun: ClassVar[str] = "base"
+
+
+class LabelBase(Choice):
+    """A model of label columns."""
+
+    noun: ClassVar[str] = "model of labels"
+
+
+class OrdinalBase(Choice):
+    """A model of ordinal columns."""
+
+    noun: ClassVar[str] = "model of ordinals"
+
+
+def _choice(name: str, kind: type[Choice], catalogue: tuple[Entry, ...]) -> type[Choice]:
     fields: dict[str, Any] = {entry.name: (parameters_model(entry) | None, None) for entry in catalogue}
-    return create_model(name, __base__=Choice, __doc__=doc, **fields)
+    return create_model(name, __base__=kind, __doc__=kind.__doc__, **fields)
 
 
 if TYPE_CHECKING:
-    BaseChoice = Choice
-    LabelChoice = Choice
-    OrdinalChoice = Choice
+    BaseChoice = BaseBase
+    LabelChoice = LabelBase
+    OrdinalChoice = OrdinalBase
 else:
-    BaseChoice = _choice("BaseChoice", "A base distribution.", BASES)
-    LabelChoice = _choice("LabelChoice", "A model of label columns.", LABEL_MODELS)
-    OrdinalChoice = _choice("OrdinalChoice", "A model of ordinal columns.", ORDINAL_MODELS)
+    BaseChoice = _choice("BaseChoice", BaseBase, BASES)
+    LabelChoice = _choice("LabelChoice", LabelBase, LABEL_MODELS)
+    OrdinalChoice = _choice("OrdinalChoice", OrdinalBase, ORDINAL_MODELS)
 
 REPEAT = Field(default=1, ge=1, le=1000, description="how many times the list of transforms is repeated")
 TRANSFORMS = Field(description="from base to data; see 'flowcli transforms'")
@@ -239,23 +271,23 @@ class Factor(Part):
 
 
 class FlowConfig(Part):
-    """The architecture: one flow over all columns, or factors with a flow each."""
-
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["transforms"]}, {"required": ["factors"]}]})
+    """The architecture: one flow over all columns, its transforms chosen for the table if left out, or factors."""
 
     factors: list[Factor] | None = Field(
-        default=None, description="a product p(a) p(b | a) ...: groups of columns, their parents, and each one's flow"
+        default=None,
+        min_length=1,
+        description="a product p(a) p(b | a) ...: groups of columns, their parents, and each one's flow",
     )
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> FlowConfig:
         if self.factors is None:
-            if self.transforms is None:
-                raise ValueError("needs transforms, or factors")
+            if self.transforms is None and self.repeat > 1:
+                raise ValueError("repeat needs transforms to repeat")
             return self
         own = [key for key in Part.model_fields if getattr(self, key) != getattr(_PLAIN, key)]
         if own:
-            raise ValueError(f"with factors, {', '.join(own)} belongs into each factor")
+            raise ValueError(f"next to factors there is no {', '.join(own)}: each factor has its own")
         check_factors(self.factors)
         return self
 
@@ -275,6 +307,10 @@ def _dumped(value: Any) -> Any:
     return [_dumped(item) for item in value] if isinstance(value, list) else value
 
 
+def _named(factor: Factor) -> str:
+    return "+".join(factor.columns)
+
+
 def check_factors(factors: list[Factor]) -> list[int]:
     """The factors' numbers in an order in which each comes after its parents.
 
@@ -286,6 +322,9 @@ def check_factors(factors: list[Factor]) -> list[int]:
     for number, factor in enumerate(factors):
         if not factor.columns:
             raise ValueError(f"factor {number + 1} has no columns")
+        twice = [column for column in factor.given if factor.given.count(column) > 1]
+        if twice:
+            raise ValueError(f"factor {_named(factor)} is given {twice[0]!r} twice")
         for column in factor.columns:
             if column in home:
                 where = "in two factors" if home[column] != number else "twice in one factor"
@@ -299,7 +338,7 @@ def check_factors(factors: list[Factor]) -> list[int]:
             return
         if number in way:
             cycle = [*way[way.index(number) :], number]
-            steps = " <- ".join("+".join(factors[n].columns) for n in cycle)
+            steps = " <- ".join(_named(factors[n]) for n in cycle)
             raise ValueError(f"factors are given each other in a cycle: {steps}")
         way.append(number)
         for column in factors[number].given:
@@ -382,7 +421,7 @@ class Config(Section):
 
 def setting_keys() -> list[str]:
     """The dotted keys that do not depend on the architecture, for completion."""
-    keys = ["seed", "flow.base", "flow.repeat"]
+    keys = ["seed", *(f"flow.{key}" for key in ("base", "repeat", "labels", "ordinals"))]
     for name, section in (("train", TrainConfig), ("data", DataConfig)):
         keys += [f"{name}.{key}" for key in section.model_fields]
     return keys

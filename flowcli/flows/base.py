@@ -50,6 +50,9 @@ class FreeOrConditional(nn.Module):
     The network starts at zero. Without ``hidden`` there is none.
     """
 
+    # Of its own parameters; a network's decay all the same.
+    decays_to_zero = False
+
     def __init__(
         self, shape: tuple[int, ...], context_features: int, hidden: list[int] | None, activation: str = "relu"
     ) -> None:

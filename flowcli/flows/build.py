@@ -12,6 +12,7 @@ import torch
 from flowcli.config.distributions import BASES, LABEL_MODELS, ORDINAL_MODELS
 from flowcli.config.schema import Chain as ChainConfig
 from flowcli.config.schema import Choice, FlowConfig, Part, check_factors
+from flowcli.config.schema import Factor as FactorConfig
 from flowcli.errors import ConfigError
 from flowcli.flows.base import Base
 from flowcli.flows.density import Place, TableDensity
@@ -44,8 +45,8 @@ def build_density(config: FlowConfig, layout: Layout, seed: int = 0) -> TableDen
             kept = [place.numbers + place.labels + place.ordinals != () for place in places]
             parts = [part for part, keep in zip(parts, kept, strict=True) if keep]
             places = [place for place, keep in zip(places, kept, strict=True) if keep]
-        factors = [_factor(part, place, layout) for part, place in zip(parts, places, strict=True)]
-        return TableDensity(factors, places, [size for _, size in layout.labels])
+        factors = [_named_factor(part, place, layout) for part, place in zip(parts, places, strict=True)]
+        return TableDensity(factors, places, [size for _, size in layout.labels], whole=config.factors is None)
 
 
 def _whole(layout: Layout) -> Place:
@@ -66,7 +67,7 @@ def _places(config: FlowConfig, layout: Layout) -> list[Place]:
     """
     assert config.factors is not None
     labels = [name for name, _ in layout.labels]
-    ordinals = [ordinal.name for ordinal in layout.ordinals]
+    ordinals = [name for name, _ in layout.ordinals]
     features, start = {}, 0
     for name, width in layout.context:
         features[name] = tuple(range(start, start + width))
@@ -84,7 +85,9 @@ def _places(config: FlowConfig, layout: Layout) -> list[Place]:
                     close = difflib.get_close_matches(name, known, n=1)
                     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, known))}"
                     kind = "modelled column" if key == "columns" else "column"
-                    problems.append(f"flow.factors.{number}.{key}: no {kind} {name!r}; {hint}")
+                    if key == "columns" and name in features:
+                        hint = "it is a context column, which a factor is 'given'"
+                    problems.append(f"factor {'+'.join(factor.columns)}, {key}: no {kind} {name!r}; {hint}")
         places.append(
             Place(
                 numbers=_positions(factor.columns, layout.numbers),
@@ -109,6 +112,16 @@ def _positions(names: Sequence[str], columns: Sequence[str]) -> tuple[int, ...]:
     return tuple(columns.index(name) for name in names if name in columns)
 
 
+def _named_factor(part: Part, place: Place, layout: Layout) -> Factor:
+    """A factor; what is wrong with one of several is told with its columns."""
+    try:
+        return _factor(part, place, layout)
+    except ConfigError as error:
+        if not isinstance(part, FactorConfig):
+            raise
+        raise ConfigError([f"factor {'+'.join(part.columns)}: {problem}" for problem in error.problems]) from None
+
+
 def _factor(part: Part, place: Place, layout: Layout) -> Factor:
     sizes = [layout.labels[column][1] for column in place.labels]
     parents = len(place.parent_numbers) + len(place.parent_ordinals) + len(place.context)
@@ -117,16 +130,25 @@ def _factor(part: Part, place: Place, layout: Layout) -> Factor:
     given = parents + sum(sizes)
     ordinals: IntegerFlow | None = None
     if place.ordinals:
-        units = [(layout.ordinals[column].mean, layout.ordinals[column].scale) for column in place.ordinals]
-        ordinals = cast(IntegerFlow, _build(part.ordinals, units, given))
+        scales = [layout.ordinals[column][1] for column in place.ordinals]
+        ordinals = cast(IntegerFlow, _build(part.ordinals, scales, given))
     given += len(place.ordinals)
     if not place.numbers:
+        _refuse_idle(part, layout)
         return Factor(labels, ordinals, None)
     columns = [layout.numbers[column] for column in place.numbers]
     if part.transforms is None:
-        raise ConfigError([f"flow.factors: the factor of {', '.join(map(repr, columns))} needs transforms"])
+        raise ConfigError(["needs transforms for its number columns"])
     base = cast(Base, _build(part.base, len(columns), given))
-    return Factor(labels, ordinals, Flow(base, _build_chain(part, columns, given)))
+    chain = _build_chain(part, columns, given, layout.constant, moved=False)
+    return Factor(labels, ordinals, Flow(base, chain))
+
+
+def _refuse_idle(part: Part, layout: Layout) -> None:
+    """A factor without numbers has no use for a flow; a whole config without, as a preset, is taken all the same."""
+    idle = [key for key in ("transforms", "base") if getattr(part, key) != getattr(Part(), key)]
+    if isinstance(part, FactorConfig) and idle and not set(part.columns) & set(layout.constant):
+        raise ConfigError([f"has no number columns, and no use for {' and '.join(idle)}"])
 
 
 _ENTRIES = {entry.name: entry for entry in (*BASES, *LABEL_MODELS, *ORDINAL_MODELS)}
@@ -136,30 +158,54 @@ def _build(choice: Choice, features: Any, context_features: int) -> Any:
     """A base distribution, or a model of labels or ordinals."""
     entry = _ENTRIES[choice.name]
     if entry.part == "base" and entry.takes_context and not context_features:
-        raise ConfigError([f"base {entry.name} needs context columns or labels to depend on, and there are none"])
+        raise ConfigError(
+            [f"base {entry.name} needs something to depend on: context columns, labels, ordinals or parents"]
+        )
     module, _, builder = entry.builder.partition(":")
     return getattr(import_module(module), builder)(features, context_features, **choice.parameters.model_dump())
 
 
-def _build_chain(config: Part | ChainConfig, columns: list[str], context_features: int) -> Chain:
+def _build_chain(
+    config: Part | ChainConfig, columns: list[str], context_features: int, constant: Sequence[str], moved: bool
+) -> Chain:
+    """The chain of a config; ``moved`` is whether a permutation stands between it and the data."""
     parts: list[Bijection] = []
-    for _ in range(config.repeat):
-        for transform in config.transforms or []:
+    for turn in range(config.repeat):
+        transforms = config.transforms or []
+        for at, transform in enumerate(transforms):
+            later = transforms[at + 1 :] if turn + 1 == config.repeat else transforms
+            moved_here = moved or any(_permutes(other) for other in later)
             if isinstance(transform.parameters, ChainConfig):
-                parts.append(_build_chain(transform.parameters, columns, context_features))
+                parts.append(_build_chain(transform.parameters, columns, context_features, constant, moved_here))
                 continue
             parameters = transform.parameters.model_dump()
             if isinstance(parameters.get("split"), list):
-                parameters["split"] = _split_positions(transform.name, parameters["split"], columns)
+                if moved_here:
+                    raise ConfigError(
+                        [
+                            f"{transform.name}.split names columns, which a permute between it and the data moves; "
+                            "leave the permute out, or the names"
+                        ]
+                    )
+                parameters["split"] = _split_positions(transform.name, parameters["split"], columns, constant)
             parts.append(registry.build(transform.name, len(columns), context_features, parameters))
     return Chain(parts)
 
 
-def _split_positions(name: str, kept: list[str], columns: list[str]) -> list[int]:
-    """Positions from 0 of the columns that a coupling keeps."""
-    unknown = [column for column in kept if column not in columns]
+def _permutes(transform: Choice) -> bool:
+    inner = transform.parameters
+    if isinstance(inner, ChainConfig):
+        return any(_permutes(other) for other in inner.transforms)
+    return transform.name == "permute"
+
+
+def _split_positions(name: str, kept: list[str], columns: list[str], constant: Sequence[str]) -> list[int]:
+    """Positions from 0 of the columns that a coupling keeps; constant ones are not there to be kept."""
+    unknown = [column for column in kept if column not in columns and column not in constant]
     if unknown:
-        raise ConfigError([f"{name}.split: no column {unknown[0]!r} to transform; there are {', '.join(columns)}"])
-    if len(kept) == len(columns):
-        raise ConfigError([f"{name}.split: keeps every column, and none is left to transform"])
-    return [columns.index(column) for column in kept]
+        raise ConfigError([f"{name}.split: no column {unknown[0]!r} to keep; there are {', '.join(columns)}"])
+    positions = [columns.index(column) for column in kept if column in columns]
+    if len(positions) in (0, len(columns)):
+        what = "every column, and none is left to transform" if positions else "no column that varies"
+        raise ConfigError([f"{name}.split: keeps {what}"])
+    return positions

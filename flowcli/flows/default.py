@@ -7,6 +7,16 @@ from typing import Any
 from flowcli.config.schema import FlowConfig
 
 
+def with_default(flow: FlowConfig | None, rows: int, features: int) -> FlowConfig:
+    """The config's flow, its transforms chosen for the table where it names none."""
+    if flow is None:
+        return default_flow(rows, features)
+    if flow.transforms is not None or flow.factors is not None:
+        return flow
+    chosen = default_flow(rows, features)
+    return flow.model_copy(update={"repeat": chosen.repeat, "transforms": chosen.transforms})
+
+
 def default_flow(rows: int, features: int) -> FlowConfig:
     """Autoregressive rational-quadratic splines between linear maps, sized by the training rows.
 

@@ -33,8 +33,12 @@ class TableDensity(nn.Module):
     in nats, over standardised numbers.
     """
 
-    def __init__(self, factors: Sequence[Factor], places: Sequence[Place], cardinalities: Sequence[int]) -> None:
+    def __init__(
+        self, factors: Sequence[Factor], places: Sequence[Place], cardinalities: Sequence[int], whole: bool
+    ) -> None:
+        """``whole``: the one factor has all columns in the table's order, and is given the whole context."""
         super().__init__()
+        self.whole = whole
         self.factors = nn.ModuleList(factors)
         self.places = list(places)
         self.cardinalities = list(cardinalities)
@@ -58,7 +62,7 @@ class TableDensity(nn.Module):
 
     def _own(self, rows: Rows, place: Place) -> Rows:
         """The columns of one factor, with what it is given as their context."""
-        if len(self.places) == 1:
+        if self.whole:
             return rows
         return Rows(
             rows.numbers[..., list(place.numbers)],

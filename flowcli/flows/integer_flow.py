@@ -24,16 +24,15 @@ class IntegerFlow(nn.Module):
     permutes the integers; the base of each column is a mixture of logistics, discretised to bins of one.
     With a context a network of it moves the base too. Rounding passes gradients straight through.
 
-    Networks and base work in units of each column's ``scale`` around its ``centre``. Shapes: ``x``
-    ``(n, o)``, whole numbers in a float type; context ``(n, c)`` or ``None``; log-probabilities ``(n,)``.
+    Networks and base work in units of each column's ``scale``, around 0. Shapes: ``x`` ``(n, o)``, whole
+    numbers in a float type; context ``(n, c)`` or ``None``; log-probabilities ``(n,)``.
     """
 
-    centre: Tensor
     scale: Tensor
 
     def __init__(
         self,
-        centres_and_scales: Sequence[tuple[float, float]],
+        scales: Sequence[float],
         context_features: int,
         *,
         layers: int,
@@ -42,12 +41,10 @@ class IntegerFlow(nn.Module):
         activation: str,
     ) -> None:
         super().__init__()
-        columns = len(centres_and_scales)
+        columns = len(scales)
         self.components = components
         self.noise_features = 2 * columns
-        table = torch.tensor(list(centres_and_scales), dtype=torch.float64).reshape(columns, 2)
-        self.register_buffer("centre", torch.round(table[:, 0]).to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer("scale", table[:, 1].to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("scale", torch.tensor(list(scales), dtype=torch.get_default_dtype()), persistent=False)
         self.shifted = [list(range(layer % 2, columns, 2)) for layer in range(layers)]
         self.kept = [[k for k in range(columns) if k not in shifted] for shifted in self.shifted]
         self.conditioners = nn.ModuleList(
@@ -67,8 +64,8 @@ class IntegerFlow(nn.Module):
             self.base.free[..., 2] = -math.log(components**0.5 * 2)
 
     def standardized(self, x: Tensor) -> Tensor:
-        """``x`` in units of each column's scale, around its centre."""
-        return (x - self.centre) / self.scale
+        """``x`` in units of each column's scale."""
+        return x / self.scale
 
     def _shift(self, layer: int, value: Tensor, context: Tensor | None) -> Tensor | None:
         """Whole numbers to shift the layer's columns by, or ``None`` for no shift."""
@@ -101,7 +98,7 @@ class IntegerFlow(nn.Module):
         for layer in reversed(range(len(self.shifted))):
             x = self._move(x, layer, context, -1)
         log_weights, locations, log_scales = self._base_parameters(context)
-        away = (x - self.centre).unsqueeze(-1) - locations
+        away = x.unsqueeze(-1) - locations
         width = torch.exp(-log_scales)
         # The logistic's mass of a bin, as a product: a difference of two near-equal numbers would lose it.
         mass = logsigmoid((away + 0.5) * width) + logsigmoid((0.5 - away) * width) + torch.log(-torch.expm1(-width))
@@ -115,7 +112,7 @@ class IntegerFlow(nn.Module):
         location, log_scale = (
             values.expand(*which.shape, -1).gather(-1, component).squeeze(-1) for values in (locations, log_scales)
         )
-        x = self.centre + torch.round(location + torch.exp(log_scale) * torch.logit(inside_unit(place)))
+        x = torch.round(location + torch.exp(log_scale) * torch.logit(inside_unit(place)))
         for layer in range(len(self.shifted)):
             x = self._move(x, layer, context, 1)
         return x

@@ -84,9 +84,13 @@ class ModularShift(nn.Module):
 
 
 def _turned(one_hot: Tensor, shift: Tensor, sign: int) -> Tensor:
-    """One-hot of ``(category + sign * shift) mod K``; linear in both, so that gradients reach the shift."""
+    """One-hot of ``(category + sign * shift) mod K``; where gradients are wanted, linear in both."""
     size = one_hot.shape[-1]
     positions = torch.arange(size, device=one_hot.device)
+    if not torch.is_grad_enabled():
+        # A label that training had not stays no label.
+        code = (one_hot.argmax(-1, keepdim=True) + sign * shift.argmax(-1, keepdim=True)) % size
+        return (positions == code).to(one_hot.dtype) * one_hot.sum(-1, keepdim=True)
     source = (positions.unsqueeze(1) - sign * positions) % size
     return (one_hot[..., source] * shift.unsqueeze(-2)).sum(-1)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowcli.errors import DataError
-from flowcli.flows.layout import Layout, Ordinal
+from flowcli.flows.layout import Layout
 from flowcli.tables.cells import as_numbers, as_text
 from flowcli.tables.columns import Column, describe_missing
 from flowcli.tables.table import Table
@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 UNSEEN = -1
+# Beyond it, float64 does not hold every whole number.
+LARGEST_WHOLE = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Encoded:
     """Rows as a model sees them.
 
     ``numbers`` (n, d) are standardised; ``labels`` (n, l) are positions in the categories, ``UNSEEN``
-    for a label that training had not; ``ordinals`` (n, o) are whole numbers as they are; ``context`` (n, c)
-    holds standardised numbers and one-hot labels.
+    for a label that training had not; ``ordinals`` (n, o) are whole numbers, counted from each column's middle;
+    ``context`` (n, c) holds standardised numbers and one-hot labels.
     ``bad`` maps the index of a row that cannot be scored to the reason.
     """
 
@@ -61,7 +63,7 @@ class TableEncoder:
         return Layout(
             numbers=tuple(c.name for c in self.numbers),
             labels=tuple((c.name, len(c.categories)) for c in self.labels),
-            ordinals=tuple(Ordinal(c.name, c.mean, c.scale) for c in self.ordinals),
+            ordinals=tuple((c.name, c.scale) for c in self.ordinals),
             context=tuple((c.name, len(c.categories) if c.kind == "label" else 1) for c in self.context),
             constant=tuple(c.name for c in self.columns if c.kind == "constant"),
         )
@@ -132,7 +134,7 @@ class TableEncoder:
         Args:
             numbers: standardised numbers, (n, d).
             labels: label codes, (n, l).
-            ordinals: whole numbers, (n, o).
+            ordinals: whole numbers from each column's middle, (n, o).
             context: the context columns' cells as given, or ``None`` when there are none.
             rounded: write each number with as many decimals as the training rows had.
         """
@@ -143,7 +145,7 @@ class TableEncoder:
         for position, column in enumerate(self.labels):
             cells[column.name] = pa.array(column.categories).take(pa.array(labels[:, position]))
         for position, column in enumerate(self.ordinals):
-            cells[column.name] = _as_integers(ordinals[:, position])
+            cells[column.name] = _as_integers(ordinals[:, position] + round(column.mean))
         for column in self.columns:
             if column.kind == "constant":
                 cells[column.name] = pa.array([column.value] * len(numbers), pa.string())
@@ -164,7 +166,10 @@ class TableEncoder:
     def _encode_context(self, table: Table, bad: dict[int, str]) -> Floats:
         features: list[Floats] = [np.empty((len(table), 0))]
         for column in self.context:
-            if column.kind in ("number", "ordinal"):
+            if column.kind == "ordinal":
+                features.append(_whole(column, table, bad)[:, None] / column.scale)
+                continue
+            if column.kind == "number":
                 features.append(_standardized(column, table, bad)[:, None])
                 continue
             codes = _codes(column, table, bad)
@@ -197,13 +202,18 @@ def _standardized(column: Column, table: Table, bad: dict[int, str]) -> Floats:
 
 
 def _whole(column: Column, table: Table, bad: dict[int, str]) -> Floats:
-    """The cells of an ordinal column; what is not whole is bad, and stands as 0."""
+    """The cells of an ordinal column, counted from its middle; what is not whole is bad, and stands as 0.
+
+    In float64 here: float32 holds large numbers only roughly.
+    """
     cells = table.column(column.name)
     _standardized(column, table, bad)
     values = as_numbers(cells).values
     for row in np.flatnonzero(np.isfinite(values) & (np.rint(values) != values)):
         bad.setdefault(int(row), f"column {column.name!r}: {cells[int(row)].as_py()!r} is not a whole number")
-    return np.where(np.isfinite(values), np.rint(values), 0.0)
+    for row in np.flatnonzero(np.isfinite(values) & (np.abs(values) > LARGEST_WHOLE)):
+        bad.setdefault(int(row), f"column {column.name!r}: {cells[int(row)].as_py()!r} is beyond 2^53")
+    return np.where(np.isfinite(values), np.rint(values) - round(column.mean), 0.0)
 
 
 def _side_by_side(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:

@@ -25,7 +25,8 @@ class Column(BaseModel):
     """One column of the model. What depends on the data comes from the training rows alone.
 
     ``number``: standardised by ``mean`` and ``scale`` (standard deviation), written with ``decimals``
-    digits after the point. ``ordinal``: whole numbers with this mean and scale, each with a probability.
+    digits after the point. ``ordinal``: whole numbers around ``mean`` (their median), of this spread, each with a
+    probability.
     ``label``: one of ``categories``. ``constant``: always ``value``, and no part of the density. A
     ``context`` column is given, not modelled.
     """
@@ -172,6 +173,8 @@ def fit_columns(columns: Sequence[Column], training: Table) -> list[Column]:
             update: dict[str, Any]
             with np.errstate(over="ignore", invalid="ignore"):
                 mean, scale = float(values.mean()), float(values.std())
+            if column.kind == "ordinal" and np.isfinite(scale) and scale > 0:
+                mean, scale = _middle(values, scale)
             if not (np.isfinite(mean) and np.isfinite(scale)):
                 raise DataError(
                     f"{training.source()}: column {column.name!r}: its numbers are too large for a mean and a scale"
@@ -190,6 +193,12 @@ def fit_columns(columns: Sequence[Column], training: Table) -> list[Column]:
             column = column.model_copy(update={"categories": categories})
         fitted.append(column)
     return fitted
+
+
+def _middle(values: np.ndarray, deviation: float) -> tuple[float, float]:
+    """Median and spread of counts, whose few large ones would hide the small ones: a normal's of the same quartiles."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return float(np.rint(median)), float(high - low) / 1.349 or min(deviation, 1.0)
 
 
 def _as_written(number: float) -> str:

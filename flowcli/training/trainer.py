@@ -19,8 +19,10 @@ from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.training.schedule import learning_rate_factor
 from flowcli.transforms.bijection import Bijection
+from flowcli.transforms.normalizing import BatchNorm
 
 VALIDATION_CHUNK = 8192
+MEASURED_ROWS = 8192
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 _ORDER, _NOISE = 1, 2
 
@@ -191,6 +193,7 @@ class Training:
             progress.stopped_by = "max_time"
             return
         density = cast(TableDensity, self.averaged.module)
+        measure_statistics(density, self.training)
         value = mean_log_likelihood(density, self.validation) if len(self.validation) else math.nan
         best = progress.epoch_rows > 0 and (not len(self.validation) or value > progress.best_validation_log_likelihood)
         if best:
@@ -285,8 +288,8 @@ def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimi
     kept = {
         parameter
         for module in density.modules()
-        if isinstance(module, Bijection) and not module.decays_to_zero
-        for parameter in module.parameters()
+        if not getattr(module, "decays_to_zero", True)
+        for parameter in module.parameters(recurse=isinstance(module, Bijection))
     }
     groups = [
         {"params": [p for p in parameters if p not in kept], "weight_decay": config.weight_decay or 0.0},
@@ -295,6 +298,24 @@ def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimi
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     fused = parameters[0].device.type in ("cpu", "cuda")
     return kind(groups, lr=config.learning_rate, fused=fused)
+
+
+@torch.no_grad()
+def measure_statistics(density: TableDensity, rows: Rows) -> None:
+    """Set running statistics to those of the rows.
+
+    With averaged weights, what a layer sees is not what it saw while it was trained.
+    """
+    layers = [module for module in density.modules() if isinstance(module, BatchNorm)]
+    if not layers:
+        return
+    density.eval()
+    for layer in layers:
+        layer.measuring = True
+    step = math.ceil(len(rows) / MEASURED_ROWS)
+    density.log_prob(rows.take(torch.arange(0, len(rows), step, device=rows.numbers.device)))
+    for layer in layers:
+        layer.measuring = False
 
 
 @torch.inference_mode()

@@ -52,6 +52,10 @@ class BlockTriangularLinear(nn.Module):
         return weight, torch.diagonal(weight.view(self.shape), dim1=0, dim2=2).movedim(-1, 0)
 
 
+# The logit of the network's share to start with: the map is mostly the identity.
+SMALL_SHARE = -2.0
+
+
 class BlockNeuralAutoregressive(OneWay):
     """``f(v) = (1 - g) v + g h(v)``, ``h`` a network of tanh layers, triangular in blocks; ``g`` in (0, 1) by column.
 
@@ -68,8 +72,8 @@ class BlockNeuralAutoregressive(OneWay):
         self.features = features
         widths = [1, *[hidden_factor] * layers, 1]
         self.layers = nn.ModuleList(BlockTriangularLinear(features, *pair) for pair in pairwise(widths))
-        # Mostly the identity to start with.
-        self.gate = nn.Parameter(torch.full((features,), -2.0))
+        # From where the network has a small share, to which weight decay pulls.
+        self.gate = nn.Parameter(torch.zeros(features))
         self.context: nn.Linear | None = None
         if context_features:
             self.context = nn.Linear(context_features, layers * features * hidden_factor)
@@ -101,7 +105,7 @@ class BlockNeuralAutoregressive(OneWay):
                 inner = torch.tanh(inner)
             inner = torch.unflatten(functional.linear(inner.flatten(-2), weight), -1, (self.features, -1)) + added
             log_slope = _log_product(blocks, log_slope)
-        result, log_slopes = self._gated(value, inner.squeeze(-1), log_slope.squeeze(-1), self.gate)
+        result, log_slopes = self._gated(value, inner.squeeze(-1), log_slope.squeeze(-1), self.gate + SMALL_SHARE)
         return result, sum_features(log_slopes)
 
     def solve(self, value: Tensor, context: Tensor | None = None) -> Tensor:
@@ -127,7 +131,7 @@ class _Column:
         seen: list[Tensor],
     ) -> None:
         self.flow = flow
-        self.gate = flow.gate[k]
+        self.gate = flow.gate[k] + SMALL_SHARE
         self.blocks = [blocks[k] for _, blocks, _ in layers]
         self.added = []
         for (weight, blocks, added), known in zip(layers, seen, strict=True):

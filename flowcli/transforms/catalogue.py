@@ -10,7 +10,7 @@ A builder is called as ``builder(features, context_features, **parameters)`` and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 # How columns can be ordered; a list holds their positions, each of 1..d once.
 Order = Literal["natural", "reverse", "random"] | list[int]
@@ -23,8 +23,9 @@ class TransformerChoice:
 
 
 # What a direction costs, for d columns: passes of the networks; a root to find in each column, all at once
-# or one column after the other; a differential equation to solve.
+# or one column after the other; a differential equation to solve. From cheap to dear.
 Cost = Literal["1 pass", "d passes", "root finding", "d root findings", "ODE solver", "none"]
+COSTS: tuple[Cost, ...] = get_args(Cost)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ SPLIT = Parameter(
     "split",
     Split,
     "alternate",
-    "which columns are kept: the first half, every second one, half of them drawn once, or a list of their names",
+    "which columns are kept: the first half, every second one, half of them drawn once, or a list of names of columns "
+    "(with no permute between the layer and the data)",
 )
 DIRECTION = Parameter(
     "direction",
@@ -348,7 +350,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="spline",
         summary="a monotone spline of each column, or of each column given the context",
-        formula="x_k = spline_k(z_k) on [-bound, bound], x_k = z_k outside",
+        formula="x_k = spline_k(z_k) on [-bound, bound]; outside x_k = z_k, or kind linear's outer pieces go on",
         reference="Durkan et al. 2019 (rational_quadratic); Dolatabadi, Erfani & Leckie 2020 (linear_rational)",
         builder="flowcli.transforms.elementwise:spline",
         parameters=(KIND, BINS, BOUND, *CONDITIONER),

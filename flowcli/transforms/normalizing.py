@@ -52,6 +52,8 @@ class BatchNorm(Bijection):
     def __init__(self, features: int, context_features: int, *, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
+        # Set while the statistics are to be those of the one batch that passes.
+        self.measuring = False
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("variance", torch.ones(features))
         self.shift = nn.Parameter(torch.zeros(features))
@@ -62,8 +64,10 @@ class BatchNorm(Bijection):
         return x, -self._log_slope().expand(z.shape[:-1])
 
     def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
-        if self.training:
-            self._follow(x.detach().reshape(-1, x.shape[-1]))
+        if self.measuring:
+            self._follow(x.detach().reshape(-1, x.shape[-1]), 1.0)
+        elif self.training:
+            self._follow(x.detach().reshape(-1, x.shape[-1]), self.momentum)
         z = (x - self.mean) * torch.exp(self.log_scale) * torch.rsqrt(self.variance) + self.shift
         return z, self._log_slope().expand(x.shape[:-1])
 
@@ -75,14 +79,14 @@ class BatchNorm(Bijection):
         return (self.log_scale - torch.log(self.variance) / 2).sum()
 
     @torch.no_grad()
-    def _follow(self, rows: Tensor) -> None:
+    def _follow(self, rows: Tensor, share: float) -> None:
         """Mix the batch into the statistics, unless they would no longer be finite."""
         away = rows.mean(0) - self.mean
-        mean = self.mean + self.momentum * away
+        mean = self.mean + share * away
         # The variance of the mixture of what was seen before and the batch: its second part lets batches of one
         # row, which have no variance of their own, tell it too.
-        within = torch.lerp(self.variance, rows.var(0, correction=0) + VARIANCE_FLOOR, self.momentum)
-        variance = within + self.momentum * (1 - self.momentum) * away * away
+        within = torch.lerp(self.variance, rows.var(0, correction=0) + VARIANCE_FLOOR, share)
+        variance = within + share * (1 - share) * away * away
         sound = (mean.isfinite() & variance.isfinite()).all()
         self.mean.copy_(torch.where(sound, mean, self.mean))
         self.variance.copy_(torch.where(sound, variance, self.variance))

@@ -94,11 +94,7 @@ def build(name: str, features: int, context_features: int, parameters: Mapping[s
     entry = entries()[name]
     needed = min_features(name, parameters)
     if features < needed:
-        raise ConfigError(
-            [
-                f"{name} needs at least {needed} numeric columns and there is {features}; "
-                "use 'spline' or 'spline_autoregressive'"
-            ]
-        )
+        advice = "use 'spline' or 'spline_autoregressive'" if entry.takes_context else "leave it out"
+        raise ConfigError([f"{name} needs at least {needed} number columns, and there is {features}; {advice}"])
     construct = _imported(entry.builder)
     return cast("Bijection", construct(features, context_features if entry.takes_context else 0, **parameters))

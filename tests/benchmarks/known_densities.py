@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="holds NAME/train.csv, test.csv and test_true_log_prob.csv")
     parser.add_argument("--density", action="append", choices=DENSITIES, help="may be repeated; by default all")
     parser.add_argument("--family", action="append", help=f"a key of {FAMILIES.name}; may be repeated; by default all")
-    parser.add_argument("--max-time", default="30s", help="of each fit, where the family sets none")
+    parser.add_argument("--max-time", default="20s", help="of each fit, where the family sets none")
     parser.add_argument("--seed", default="0")
     options = parser.parse_args()
     if not options.folder.is_dir():
@@ -55,7 +55,7 @@ def measure(folder: Path, config: dict, max_time: str, seed: str) -> tuple[float
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "family.yaml"
         train = {**TRAIN, **config.get("train", {})}
-        max_time = train.pop("max_time", max_time)
+        max_time = str(train.pop("max_time", max_time))
         file.write_text(yaml.safe_dump({**config, "train": train}))
         command = [
             sys.executable,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowcli.flows.density import TableDensity
 from flowcli.flows.flow import Flow
-from flowcli.flows.layout import Layout, Ordinal
+from flowcli.flows.layout import Layout
 from flowcli.flows.rows import Rows
 
 
@@ -17,13 +17,13 @@ def layout(
     features: int = 0,
     cardinalities: Sequence[int] = (),
     context_features: int = 0,
-    ordinals: Sequence[tuple[float, float]] = (),
+    ordinals: Sequence[float] = (),
 ) -> Layout:
-    """Numbers x1.., labels l1.., ordinals o1.. with their means and scales, and context c1.., of width 1 each."""
+    """Numbers x1.., labels l1.., ordinals o1.. with their scales, and context c1.., of width 1 each."""
     return Layout(
         numbers=tuple(f"x{k}" for k in range(1, features + 1)),
         labels=tuple((f"l{k}", size) for k, size in enumerate(cardinalities, 1)),
-        ordinals=tuple(Ordinal(f"o{k}", mean, scale) for k, (mean, scale) in enumerate(ordinals, 1)),
+        ordinals=tuple((f"o{k}", scale) for k, scale in enumerate(ordinals, 1)),
         context=tuple((f"c{k}", 1) for k in range(1, context_features + 1)),
     )
 

@@ -54,7 +54,7 @@ def example(n: int = 6) -> Rows:
 
 
 def test_latents_depend_on_parents_alone() -> None:
-    density = built(CHAIN, layout(3, [3], 1, [(2.0, 1.5)]))
+    density = built(CHAIN, layout(3, [3], 1, [1.5]))
     # Which latents (x1, x2, x3) move when a column does.
     moves = {
         "x1": [True, False, True],
@@ -75,7 +75,7 @@ def test_latents_depend_on_parents_alone() -> None:
 
 
 def test_decode_is_the_inverse_of_encode() -> None:
-    density = built(CHAIN, layout(3, [3], 1, [(2.0, 1.5)]))
+    density = built(CHAIN, layout(3, [3], 1, [1.5]))
     table = example()
     latent = Rows(density.encode(table), table.labels, table.ordinals, table.context)
     torch.testing.assert_close(density.decode(latent), table.numbers, atol=1e-9, rtol=1e-9)
@@ -104,6 +104,32 @@ def test_samples_depend_as_the_rows_do() -> None:
     np.testing.assert_allclose(np.cov(drawn.numpy().T), np.cov(x.numpy().T), rtol=0.05)
 
 
+def test_one_factor_keeps_its_own_order_of_columns() -> None:
+    one = [{"columns": ["x3", "x1", "x2"], "given": ["c2"], "transforms": [{"affine_coupling": {"split": ["x3"]}}]}]
+    density = built(one, layout(3, context_features=2))
+    x, context = torch.randn(5, 3).double(), torch.randn(5, 2).double()
+    latent = density.encode(rows(x, context=context))
+    assert (latent == x).all(0).tolist() == [False, False, True]
+    torch.testing.assert_close(density.decode(rows(latent, context=context)), x)
+    other = density.encode(rows(x, context=context + torch.tensor([1.0, 0.0])))
+    assert torch.equal(other, latent)
+
+
+def test_samples_of_one_factor_are_in_the_tables_order() -> None:
+    density = built([{"columns": ["x2", "x1"], "transforms": AFFINE}], layout(2), perturbed=False)
+    x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)).double() * torch.tensor([1.0, 9.0]) + 5
+    density.initialize(rows(x))
+    with torch.no_grad():
+        drawn = density.sample(torch.rand(5000, density.noise_features).double(), torch.empty(5000, 0)).numbers
+    np.testing.assert_allclose(drawn.std(0), x.std(0), rtol=0.1)
+
+
+def test_a_factor_without_numbers_has_no_use_for_a_flow() -> None:
+    factors = [{"columns": ["l1"], "base": "student_t", "transforms": AFFINE}]
+    with pytest.raises(ConfigError, match="factor l1: has no number columns, and no use for transforms and base"):
+        built(factors, layout(cardinalities=[3]))
+
+
 def test_a_constant_column_may_be_named() -> None:
     columns = Layout(numbers=("a",), constant=("k", "fixed"))
     density = built(
@@ -116,13 +142,16 @@ def test_a_constant_column_may_be_named() -> None:
     ("factors", "told"),
     [
         ([{"columns": ["x1"], "transforms": AFFINE}], "'x2' in no factor"),
-        ([{"columns": ["x1", "x2", "xx3"], "transforms": AFFINE}], "factors.0.columns: no modelled column 'xx3'"),
+        (
+            [{"columns": ["x1", "x2", "xx3"], "transforms": AFFINE}],
+            "xx3, columns: no modelled column 'xx3'",
+        ),
         (
             [{"columns": ["x1", "x2"], "given": ["c9"], "transforms": AFFINE}],
-            "factors.0.given: no column 'c9'; there are",
+            "factor x1\\+x2, given: no column 'c9'; there are",
         ),
-        ([{"columns": ["x1", "x2", "c1"], "transforms": AFFINE}], "no modelled column 'c1'"),
-        ([{"columns": ["x1", "x2"]}], "factor of 'x1', 'x2' needs transforms"),
+        ([{"columns": ["x1", "x2", "c1"], "transforms": AFFINE}], "no modelled column 'c1'; it is a context column"),
+        ([{"columns": ["x1", "x2"]}], "factor x1\\+x2: needs transforms for its number columns"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -144,8 +173,10 @@ def factor(columns: str, given: str = "", **more: Any) -> dict[str, Any]:
         ({"factors": [factor("ab"), factor("b")]}, "'b' is in two factors"),
         ({"factors": [factor("aa")]}, "'a' is twice in one factor"),
         ({"factors": [factor("")]}, "factor 1 has no columns"),
-        ({"factors": [factor("a")], "base": "student_t"}, "base belongs into each factor"),
-        ({"factors": [factor("a")], "transforms": AFFINE}, "transforms belongs into each factor"),
+        ({"factors": []}, "at least 1 item"),
+        ({"factors": [factor("a", "cc")]}, "factor a is given 'c' twice"),
+        ({"factors": [factor("a")], "base": "student_t"}, "no base: each factor has its own"),
+        ({"factors": [factor("a")], "transforms": AFFINE}, "no transforms: each factor has its own"),
         ({"factors": [factor("a", base="uniform")]}, "first transform must be logit"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

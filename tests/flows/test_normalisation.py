@@ -152,8 +152,8 @@ def test_label_probabilities_sum_to_one(model: Any, cardinalities: list[int], co
 @pytest.mark.parametrize("context_features", [0, 2])
 @pytest.mark.parametrize(("columns", "reach"), [(1, 4000), (2, 300)])
 def test_ordinal_probabilities_sum_to_one(columns: int, reach: int, context_features: int) -> None:
-    units = [(3.4, 2.0), (-10.0, 0.7)][:columns]
-    density = built({"transforms": []}, layout(ordinals=units, context_features=context_features), size=0.5)
+    scales = [2.0, 0.7][:columns]
+    density = built({"transforms": []}, layout(ordinals=scales, context_features=context_features), size=0.5)
     whole = torch.arange(-reach, reach + 1, dtype=torch.float64)
     grid = torch.cartesian_prod(*[whole] * columns).reshape(-1, columns)
     for context in contexts(context_features):
@@ -203,7 +203,7 @@ FACTORS = {
 @pytest.mark.parametrize("config", [PLAIN, FACTORS], ids=["one factor", "three factors"])
 @pytest.mark.parametrize("context_features", [0, 2])
 def test_a_table_density_integrates_and_sums_to_one(config: Any, context_features: int) -> None:
-    columns = layout(1, [2, 3], context_features, [(1.0, 1.5)])
+    columns = layout(1, [2, 3], context_features, [1.5])
     if "factors" in config and not context_features:
         given = [[name for name in f.get("given", []) if name[0] != "c"] for f in config["factors"]]
         config = {"factors": [{**f, "given": g} for f, g in zip(config["factors"], given, strict=True)]}

@@ -244,8 +244,11 @@ def test_codes_may_be_numbers():
 def test_whole_numbers_may_be_ordinals():
     column = inferred([str(i % 7 - 3) for i in range(N)], kinds={"c": "ordinal"})
     assert (column.kind, column.decimals) == ("ordinal", 0)
-    (fitted,) = fit_columns([column], table(c=["1", "3", "5"]))
-    assert (fitted.kind, fitted.mean) == ("ordinal", 3.0)
+    (fitted,) = fit_columns([column], table(c=["1", "3", "5", "1000000"]))
+    assert (fitted.kind, fitted.mean) == ("ordinal", 4.0)
+    assert fitted.scale < 1e6
+    (fitted,) = fit_columns([column], table(c=["0"] * 9 + ["7"]))
+    assert (fitted.mean, fitted.scale) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

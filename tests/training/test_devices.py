@@ -74,7 +74,7 @@ FLOWS = {
 @pytest.mark.parametrize("cardinalities", [[], [3, 2]], ids=str)
 def test_nothing_stays_on_the_cpu(flow: FlowConfig, context_features: int, cardinalities: list[int]) -> None:
     # The meta device stands for any other: a tensor left on the CPU cannot be mixed with its own.
-    density = build_density(flow, layout(4, cardinalities, context_features, [(3.0, 2.0)] * 2)).to("meta")
+    density = build_density(flow, layout(4, cardinalities, context_features, [2.0, 3.0])).to("meta")
     for tensor in [*density.parameters(), *density.buffers()]:
         assert tensor.device.type == "meta"
     with torch.device("meta"):

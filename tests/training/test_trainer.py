@@ -9,12 +9,16 @@ import time
 
 import pytest
 import torch
+from flows.cases import flow_of, layout
 
+from flowcli.config.schema import FlowConfig
 from flowcli.errors import FlowcliError
+from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.training.trainer import Epoch, Training, mean_log_likelihood, resolve
 from flowcli.transforms.continuous import Field
+from flowcli.transforms.normalizing import BatchNorm
 from flowcli.transforms.triangular import TriangularAffine
 
 from .cases import banana, density, rows, train_config
@@ -277,23 +281,24 @@ def normalised(training_rows: Rows) -> TableDensity:
 def test_steps_move_running_statistics_and_validation_does_not() -> None:
     training = Training(normalised(banana(300, 0)), banana(300, 0), banana(60, 1), train_config(epochs=5), 0)
     averaged = training.averaged.module
-    seen: list[dict[str, torch.Tensor]] = []
+    moved: list[dict[str, torch.Tensor]] = []
+    validated: list[dict[str, torch.Tensor]] = []
 
     def on_epoch(epoch: Epoch) -> None:
-        # Scoring moves nothing, and what is validated has the statistics of the steps.
-        last = {name: buffer.clone() for name, buffer in training.density.named_buffers()}
+        before = {name: buffer.clone() for name, buffer in averaged.named_buffers()}
         assert mean_log_likelihood(averaged, training.validation) == epoch.validation_log_likelihood
-        assert same(last, dict(averaged.named_buffers()))
-        seen.append(last)
+        assert same(before, dict(averaged.named_buffers()))
+        moved.append({name: buffer.clone() for name, buffer in training.density.named_buffers()})
+        validated.append(before)
 
     start = {name: buffer.clone() for name, buffer in training.density.named_buffers()}
     progress = training.run(on_epoch=on_epoch)
-    for one, two in itertools.pairwise([start, *seen]):
+    for one, two in itertools.pairwise([start, *moved]):
         assert not same(one, two)
     # The best weights come with theirs.
     assert progress.best_epoch > 0
     assert not training.density.training
-    assert same(seen[progress.best_epoch - 1], dict(training.density.named_buffers()))
+    assert same(validated[progress.best_epoch - 1], dict(training.density.named_buffers()))
     assert mean_log_likelihood(training.density, training.validation) == progress.best_validation_log_likelihood
 
 
@@ -313,9 +318,11 @@ def test_running_statistics_are_the_same_to_the_bit_after_a_resume() -> None:
 
     assert interrupted.optimizer is not None
     interrupted.optimizer.register_step_post_hook(count)
-    interrupted.run()
-    resumed.restore(*interrupted.state())
-    resumed.run()
+    saved: list[tuple[dict[str, torch.Tensor], dict[str, object]]] = []
+    interrupted.run(on_checkpoint=lambda training: saved.append(copy.deepcopy(training.state())))
+    resumed.restore(*saved[-1])
+    progress = resumed.run()
+    assert [epoch.number for epoch in progress.epochs] == [1, 2, 3]
     assert same(weights(whole), weights(resumed))
 
 
@@ -335,3 +342,31 @@ def test_a_density_that_cannot_be_computed_is_a_step_skipped() -> None:
     with pytest.raises(FlowcliError, match=r"diverged.*train\.learning_rate"):
         training.run()
     assert training.progress.skipped_steps == 1
+
+
+def test_averaged_weights_have_statistics_of_their_own() -> None:
+    training_rows = banana(400, 0)
+    built = density(training_rows, {"affine_coupling": {"hidden": [16]}}, "batchnorm", "permute", "batchnorm")
+    config = train_config(epochs=3, average=0.98, learning_rate=0.05)
+    Training(built, training_rows, banana(100, 1), config, 0).run()
+    # What the layers see of the training rows has the mean and variance that they hold.
+    x = training_rows.numbers
+    chain = flow_of(built).chain
+    for part in reversed(chain.bijections()):
+        if isinstance(part, BatchNorm):
+            torch.testing.assert_close(part.mean, x.mean(0), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(part.variance, x.var(0, correction=0) + 1e-5, atol=1e-4, rtol=1e-3)
+        x = part.inverse_and_log_det(x)[0].detach()
+
+
+def test_a_mixture_is_not_pulled_to_zero() -> None:
+    clumps = torch.tensor([[-2.0], [2.0]]).repeat(60, 1) + 0.1 * torch.randn(
+        120, 1, generator=torch.Generator().manual_seed(0)
+    )
+    config = FlowConfig.model_validate({"base": {"gaussian_mixture": {"components": 2}}, "transforms": []})
+    built = build_density(config, layout(1))
+    built.initialize(rows(clumps))
+    before = float(built.log_prob(rows(clumps)).detach().mean())
+    training = Training(built, rows(clumps), rows(torch.empty(0, 1)), train_config(epochs=60, weight_decay=1.0), 0)
+    training.run()
+    assert float(built.log_prob(rows(clumps)).detach().mean()) > before - 0.05

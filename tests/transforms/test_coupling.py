@@ -11,6 +11,7 @@ from flows.cases import flow_of, layout
 from flowcli.config.schema import FlowConfig
 from flowcli.errors import ConfigError
 from flowcli.flows.build import build_density
+from flowcli.flows.layout import Layout
 from flowcli.transforms import registry
 from flowcli.transforms.coupling import Coupling
 
@@ -75,6 +76,31 @@ def test_a_split_that_does_not_fit_the_table(split: list[str], told: str) -> Non
     flow = FlowConfig.model_validate({"transforms": [{"affine_coupling": {"split": split}}]})
     with pytest.raises(ConfigError, match=told):
         build_density(flow, layout(2))
+
+
+@pytest.mark.parametrize(
+    ("chain", "refused"),
+    [
+        ({"transforms": [{"coupling": {"split": ["x1"]}}, "permute"]}, True),
+        ({"transforms": ["permute", {"coupling": {"split": ["x1"]}}, "triangular_affine"]}, False),
+        ({"repeat": 2, "transforms": ["permute", {"coupling": {"split": ["x1"]}}]}, True),
+        ({"transforms": [{"chain": {"transforms": [{"coupling": {"split": ["x1"]}}]}}, "permute"]}, True),
+    ],
+)
+def test_names_do_not_outlive_a_permutation(chain: dict[str, Any], refused: bool) -> None:
+    flow = FlowConfig.model_validate(chain)
+    if not refused:
+        build_density(flow, layout(2))
+        return
+    with pytest.raises(ConfigError, match=r"split names columns, which a permute .* moves"):
+        build_density(flow, layout(2))
+
+
+def test_a_constant_column_may_be_named_in_a_split() -> None:
+    flow = FlowConfig.model_validate({"transforms": [{"coupling": {"split": ["k", "b"]}}]})
+    layer = flow_of(build_density(flow, Layout(numbers=("a", "b"), constant=("k",)))).chain.bijections()[0]
+    assert isinstance(layer, Coupling)
+    assert layer.order.tolist() == [1, 0]
 
 
 @every_name
