@@ -92,8 +92,15 @@ def _costs(chain: Part | Chain) -> list[tuple[Cost, Cost]]:
 
 
 def _with_parameters(name: str, parameters: BaseModel) -> str:
-    listed = ", ".join(f"{key} {value}" for key, value in parameters.model_dump().items())
+    listed = ", ".join(f"{key} {_as_yaml(value)}" for key, value in parameters.model_dump().items())
     return f"{name} ({listed})" if listed else name
+
+
+def _as_yaml(value: Any) -> str:
+    """A parameter's value as it stands in a config."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_as_yaml(item)}" for key, item in value.items()) + "}"
+    return "[" + ", ".join(map(_as_yaml, value)) + "]" if isinstance(value, list) else str(value)
 
 
 def _chain_lines(chain: Part | Chain, indent: str) -> list[str]:
