@@ -76,7 +76,12 @@ def parameters_model(entry: Entry, without: tuple[Parameter, ...] = ()) -> type[
 class Choice(Section):
     """One entry of a catalogue with its parameters: a mapping with a single key, its name, or the name alone."""
 
+    # What an entry is called, what is said of a value that is none, and of one that holds several.
     noun: ClassVar[str] = "choice"
+    neither: ClassVar[str] = "write one name, or 'name: {parameters}'"
+    several: ClassVar[str] = neither
+    # Whether an entry without parameters is written as its name.
+    shortens: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod
@@ -85,17 +90,9 @@ class Choice(Section):
             return {value: {}}
         if isinstance(value, dict):
             if len(value) != 1:
-                raise ValueError(cls._one_only())
+                raise ValueError(cls.several)
             return {name: {} if parameters is None else parameters for name, parameters in value.items()}
-        raise ValueError(cls._neither())
-
-    @classmethod
-    def _one_only(cls) -> str:
-        return cls._neither()
-
-    @classmethod
-    def _neither(cls) -> str:
-        return "write one name, or 'name: {parameters}'"
+        raise ValueError(cls.neither)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -108,12 +105,7 @@ class Choice(Section):
     @model_serializer
     def _only_the_one(self) -> Any:
         parameters = self.parameters.model_dump()
-        return {self.name: parameters} if parameters or not self._shorten() else self.name
-
-    @classmethod
-    def _shorten(cls) -> bool:
-        """Whether an entry without parameters is written as its name."""
-        return True
+        return {self.name: parameters} if parameters or not self.shortens else self.name
 
     @property
     def name(self) -> str:
@@ -131,28 +123,16 @@ class TransformBase(Choice):
     """One step of a chain."""
 
     noun: ClassVar[str] = "transform"
-
-    @classmethod
-    def _one_only(cls) -> str:
-        return "a step of the chain is one transform: start each with '- '"
-
-    @classmethod
-    def _neither(cls) -> str:
-        return "a step of the chain is a transform's name, or 'name: {parameters}'"
-
-    @classmethod
-    def _shorten(cls) -> bool:
-        return False
+    neither: ClassVar[str] = "a step of the chain is a transform's name, or 'name: {parameters}'"
+    several: ClassVar[str] = "a step of the chain is one transform: start each with '- '"
+    shortens: ClassVar[bool] = False
 
 
 class TransformerBase(Choice):
     """An elementwise transform in a conditioner."""
 
     noun: ClassVar[str] = "elementwise transform"
-
-    @classmethod
-    def _shorten(cls) -> bool:
-        return False
+    shortens: ClassVar[bool] = False
 
 
 Transformer: type[TransformerBase] = create_model(
@@ -276,6 +256,7 @@ class FlowConfig(Part):
     factors: list[Factor] | None = Field(
         default=None,
         min_length=1,
+        max_length=300,
         description="a product p(a) p(b | a) ...: groups of columns, their parents, and each one's flow",
     )
 
