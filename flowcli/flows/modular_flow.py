@@ -62,24 +62,20 @@ class ModularShift(nn.Module):
 
     def to_base(self, one_hots: list[Tensor], context: Tensor | None) -> list[Tensor]:
         """One-hot ``z`` of one-hot ``x``, a tensor ``(..., K_k)`` for each column."""
-        result = list(one_hots)
-        before: list[Tensor] = []
-        for at, k in enumerate(self.order):
-            shift = self._shift(at, before, context, one_hots[k])
-            if shift is not None:
-                result[k] = _turned(one_hots[k], shift, -1)
-            before.append(one_hots[k])
-        return result
+        return self._moved(one_hots, context, -1)
 
     def to_data(self, one_hots: list[Tensor], context: Tensor | None) -> list[Tensor]:
         """The inverse of :meth:`to_base`, column after column."""
+        return self._moved(one_hots, context, 1)
+
+    def _moved(self, one_hots: list[Tensor], context: Tensor | None, sign: int) -> list[Tensor]:
         result = list(one_hots)
-        before: list[Tensor] = []
+        # Shifts depend on the data's side of the columns before, whichever way this goes.
+        data = one_hots if sign < 0 else result
         for at, k in enumerate(self.order):
-            shift = self._shift(at, before, context, one_hots[k])
+            shift = self._shift(at, [data[j] for j in self.order[:at]], context, one_hots[k])
             if shift is not None:
-                result[k] = _turned(one_hots[k], shift, 1)
-            before.append(result[k])
+                result[k] = _turned(one_hots[k], shift, sign)
         return result
 
 
