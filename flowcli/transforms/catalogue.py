@@ -338,6 +338,15 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(FORMULA_WAY,),
     ),
     Entry(
+        name="radial_spline",
+        summary="the distance from the origin by a monotone spline; an affine map after it gives ellipses",
+        formula="x = z f(r) / r, r = |z| / sqrt(d), f a spline on [0, bound]; beyond x = z, or kind linear's last piece",
+        reference="Lyu & Simoncelli 2009 (radial Gaussianization); the spline's as in spline",
+        builder="flowcli.transforms.radial_spline:RadialSpline",
+        parameters=(KIND, BINS, BOUND, *CONDITIONER),
+        takes_context=True,
+    ),
+    Entry(
         name="sinh_arcsinh",
         summary="location, scale, skewness and tail weight of each column, or given the context",
         formula="x_k = t_k + exp(s_k) sinh((arcsinh(z_k) + epsilon_k) / delta_k), delta_k > 0",
