@@ -32,6 +32,7 @@ BASES: tuple[Entry, ...] = (
         builder="flowcli.flows.base:Normal",
         parameters=CONDITIONER,
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="conditional_student_t",
@@ -42,6 +43,7 @@ BASES: tuple[Entry, ...] = (
         builder="flowcli.flows.base:StudentT",
         parameters=CONDITIONER,
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="gaussian_mixture",
@@ -59,6 +61,7 @@ BASES: tuple[Entry, ...] = (
         formula="p(z) = N(z; 0, I)",
         reference="the usual choice",
         builder="flowcli.flows.base:Normal",
+        skips_absent=True,
     ),
     Entry(
         name="student_t",
@@ -67,6 +70,7 @@ BASES: tuple[Entry, ...] = (
         formula="p(z) = product over k of t(z_k; df_k)",
         reference="Alexanderson & Henter 2020; Jaini, Kobyzev, Yu & Brubaker 2020",
         builder="flowcli.flows.base:StudentT",
+        skips_absent=True,
     ),
     Entry(
         name="uniform",

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from flowcli.transforms.bijection import sum_features
 from flowcli.transforms.networks import Conditioner
 from flowcli.transforms.transformer import soft_clip
 
@@ -70,7 +71,14 @@ class FreeOrConditional(nn.Module):
         return cast(Tensor, self.free + self.conditioner(context).unflatten(-1, self.free.shape))
 
 
-class Normal(Base):
+class SkippingBase(Base):
+    """A base of independent columns, which can leave out those that ``present`` ``(..., d)`` says are not there."""
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
+
+
+class Normal(SkippingBase):
     """Independent normals: standard ones, or with location and scale from a network of the context."""
 
     def __init__(
@@ -81,12 +89,12 @@ class Normal(Base):
         if self.conditional:
             self.parameters_of = FreeOrConditional((2, features), context_features, hidden, activation)
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         if not self.conditional:
-            return log_normal(z)
+            return log_normal(z, present)
         location, raw = self.parameters_of.given(context).unbind(-2)
         log_scale = soft_clip(raw, LOG_SCALE_BOUND)
-        return log_normal((z - location) * torch.exp(-log_scale)) - log_scale.sum(-1)
+        return log_normal((z - location) * torch.exp(-log_scale), present) - sum_features(log_scale, present)
 
     def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         z = normal_quantile(uniforms)
@@ -96,7 +104,7 @@ class Normal(Base):
         return location + z * torch.exp(soft_clip(raw, LOG_SCALE_BOUND))
 
 
-class StudentT(Base):
+class StudentT(SkippingBase):
     """Independent Student-t variables of scale 1 with learned degrees of freedom, one for each column.
 
     With a context, degrees of freedom, location and scale come from a network of it.
@@ -120,14 +128,14 @@ class StudentT(Base):
             return degrees, torch.zeros_like(degrees), torch.zeros_like(degrees)
         return degrees, rest[0], soft_clip(rest[1], LOG_SCALE_BOUND)
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         degrees, location, log_scale = self._resolved(context)
         value = (z - location) * torch.exp(-log_scale)
         half = degrees / 2
         constant = torch.lgamma(half + 0.5) - torch.lgamma(half) - 0.5 * torch.log(math.pi * degrees)
         # For far values the square overflows float32 long before its logarithm does.
         log_term = 2 * _log_hypotenuse(value, torch.sqrt(degrees)) - torch.log(degrees)
-        return (constant - (half + 0.5) * log_term - log_scale).sum(-1)
+        return sum_features(constant - (half + 0.5) * log_term - log_scale, present)
 
     def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """Bailey 1994, "Polar generation of random variates with the t-distribution"."""
@@ -162,9 +170,11 @@ def normal_quantile(uniforms: Tensor) -> Tensor:
     return normals
 
 
-def log_normal(z: Tensor) -> Tensor:
-    """Log-density of independent standard normals, summed over the columns."""
-    return -0.5 * (z * z).sum(-1) - 0.5 * math.log(2 * math.pi) * z.shape[-1]
+def log_normal(z: Tensor, present: Tensor | None = None) -> Tensor:
+    """Log-density of independent standard normals, summed over the columns that are present."""
+    if present is None:
+        return -0.5 * (z * z).sum(-1) - 0.5 * math.log(2 * math.pi) * z.shape[-1]
+    return sum_features(-0.5 * z * z - 0.5 * math.log(2 * math.pi), present)
 
 
 def _log_hypotenuse(one: Tensor, other: Tensor) -> Tensor:

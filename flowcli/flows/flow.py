@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 
-from flowcli.flows.base import Base
-from flowcli.transforms.bijection import Chain
+from flowcli.flows.base import Base, SkippingBase
+from flowcli.transforms.bijection import Chain, only
 
 
 class Flow(nn.Module):
     """The density of ``x = T(z)``: ``log p(x) = log p_base(T^-1(x)) + log|det dT^-1(x)/dx|``.
 
     Shapes: ``x`` and ``z`` are ``(..., d)``, ``context`` ``(..., c)`` or ``None``, log-densities ``(...)``
-    in nats.
+    in nats. ``present`` ``(..., d)``, where it is given, says which columns of ``x`` a row has; the density is
+    over these, and the others stand as 0. A latent that a row has not is NaN.
     """
 
     def __init__(self, base: Base, chain: Chain) -> None:
@@ -20,25 +24,32 @@ class Flow(nn.Module):
         self.base = base
         self.chain = chain
 
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """Log-density at ``x``."""
-        z, log_det = self.chain.inverse_and_log_det(x, context)
-        return self.base.log_prob(z, context) + log_det
+        z, log_det = self.chain.inverse_and_log_det(x, context, present)
+        if present is None:
+            return self.base.log_prob(z, context) + log_det
+        there = self.chain.moved(present, inverse=True)
+        return cast(SkippingBase, self.base).log_prob(z, context, there) + log_det
 
-    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+    def sample(self, uniforms: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """``x`` from independent uniform numbers in [0, 1), ``(..., base.noise_features)``."""
-        return self.decode(self.base.sample(uniforms, context), context)
+        return self.decode(self.base.sample(uniforms, context), context, present)
 
-    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """The latent ``z`` of ``x``."""
-        return self.chain.inverse_and_log_det(x, context)[0]
+        z = self.chain.inverse_and_log_det(x, context, present)[0]
+        return z if present is None else torch.where(self.chain.moved(present, inverse=True), z, torch.nan)
 
-    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """The ``x`` of a latent ``z``."""
-        return self.chain.forward_and_log_det(z, context)[0]
+        if present is None:
+            return self.chain.forward_and_log_det(z, context)[0]
+        there = self.chain.moved(present, inverse=True)
+        return self.chain.forward_and_log_det(only(z, there), context, there)[0]
 
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
         """Let what depends on the data take its start from training rows."""
-        self.chain.initialize(x, context)
+        self.chain.initialize(x, context, present)
         if self.base.starts_from_rows:
             self.base.initialize(self.encode(x, context), context)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowcli.transforms.affine import AffineTransformer
-from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
+from flowcli.transforms.bijection import Bijection, ValueAndLogDet, only, sum_features
 from flowcli.transforms.deep_sigmoid import DeepSigmoidTransformer
 from flowcli.transforms.networks import MaskedAutoregressiveNetwork
 from flowcli.transforms.permute import Ordered, column_order
@@ -46,34 +46,43 @@ class Autoregressive(Ordered):
             features, context_features, transformer.parameter_count, hidden, activation
         )
 
-    def _one_pass(self, value: Tensor, context: Tensor | None, inverse: bool) -> ValueAndLogDet:
+    def _one_pass(self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool) -> ValueAndLogDet:
         """The direction in which all conditioning values are known at once."""
         ordered = value[..., self.order]
         transform = self.transformer.inverse if inverse else self.transformer.forward
         result, log_slope = transform(ordered, self.network(ordered, context))
-        return result[..., self.restore], sum_features(log_slope)
+        there = None if present is None else present[..., self.order]
+        return only(result, there)[..., self.restore], sum_features(log_slope, there)
 
-    def _column_by_column(self, value: Tensor, context: Tensor | None, inverse: bool) -> ValueAndLogDet:
+    def _column_by_column(
+        self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool
+    ) -> ValueAndLogDet:
         """The other direction: column ``k`` needs the results of the columns before it."""
         ordered = value[..., self.order]
         transform = self.transformer.inverse if inverse else self.transformer.forward
+        there = None if present is None else present[..., self.order]
         known = torch.zeros_like(ordered)
         log_slopes = []
         for k in range(ordered.shape[-1]):
             parameters = self.network.parameters_of(k, known, context)
             column, log_slope = transform(ordered[..., k], parameters)
+            column = only(column, None if there is None else there[..., k])
             # A new tensor each time: autograd still needs the old one.
             known = torch.cat([known[..., :k], column.unsqueeze(-1), known[..., k + 1 :]], dim=-1)
             log_slopes.append(log_slope)
-        return known[..., self.restore], sum_features(torch.stack(log_slopes, dim=-1))
+        return known[..., self.restore], sum_features(torch.stack(log_slopes, dim=-1), there)
 
-    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         apply = self._column_by_column if self.density else self._one_pass
-        return apply(z, context, inverse=False)
+        return apply(z, context, present, inverse=False)
 
-    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         apply = self._one_pass if self.density else self._column_by_column
-        return apply(x, context, inverse=True)
+        return apply(x, context, present, inverse=True)
 
 
 # The entries' builders. ``layer`` holds direction, order, hidden and activation.

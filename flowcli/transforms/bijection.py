@@ -63,8 +63,36 @@ class Bijection(TransformModule):
         return self.forward_and_log_det(x)[1]
 
 
-class Chain(Bijection):
-    """Bijections one after the other: ``x = T_K(... T_1(z))``, the first nearest to the base."""
+class Skipping(Bijection):
+    """A bijection that can leave out columns of a row, and is then one between the columns that are there.
+
+    ``present`` ``(..., d)`` says which are, ``None`` that all are. What is absent stands as 0 on both sides, moves
+    nothing, and has no part in the log-determinant.
+    """
+
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
+        raise NotImplementedError
+
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
+        raise NotImplementedError
+
+    def initialize(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
+        pass
+
+    def moved(self, present: Tensor, inverse: bool) -> Tensor:
+        """Where the columns that are present in ``z`` stand in ``x``, or with ``inverse`` the other way."""
+        return present
+
+
+class Chain(Skipping):
+    """Bijections one after the other: ``x = T_K(... T_1(z))``, the first nearest to the base.
+
+    It can leave out columns where each of its parts can.
+    """
 
     def __init__(self, parts: Iterable[Bijection]) -> None:
         super().__init__()
@@ -74,26 +102,60 @@ class Chain(Bijection):
         """The parts, from base to data."""
         return [cast(Bijection, part) for part in self.parts]
 
-    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def skips(self) -> bool:
+        """Whether each part can leave out columns."""
+        return all(part.skips() if isinstance(part, Chain) else isinstance(part, Skipping) for part in self.parts)
+
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         total = z.new_zeros(z.shape[:-1])
         for part in self.bijections():
-            z, log_det = part.forward_and_log_det(z, context)
+            if present is None:
+                z, log_det = part.forward_and_log_det(z, context)
+            else:
+                skipping = cast(Skipping, part)
+                z, log_det = skipping.forward_and_log_det(z, context, present)
+                present = skipping.moved(present, inverse=False)
             total = total + log_det
         return z, total
 
-    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         total = x.new_zeros(x.shape[:-1])
         for part in reversed(self.bijections()):
-            x, log_det = part.inverse_and_log_det(x, context)
+            if present is None:
+                x, log_det = part.inverse_and_log_det(x, context)
+            else:
+                skipping = cast(Skipping, part)
+                x, log_det = skipping.inverse_and_log_det(x, context, present)
+                present = skipping.moved(present, inverse=True)
             total = total + log_det
         return x, total
 
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
         for part in reversed(self.bijections()):
-            part.initialize(x, context)
-            x = part.inverse_and_log_det(x, context)[0]
+            if present is None:
+                part.initialize(x, context)
+                x = part.inverse_and_log_det(x, context)[0]
+            else:
+                skipping = cast(Skipping, part)
+                skipping.initialize(x, context, present)
+                x = skipping.inverse_and_log_det(x, context, present)[0]
+                present = skipping.moved(present, inverse=True)
+
+    def moved(self, present: Tensor, inverse: bool) -> Tensor:
+        for part in reversed(self.bijections()) if inverse else self.bijections():
+            present = cast(Skipping, part).moved(present, inverse)
+        return present
 
 
-def sum_features(log_det: Tensor) -> Tensor:
-    """Sum elementwise log-derivatives ``(..., d)`` to a log-determinant ``(...)``."""
-    return log_det.sum(-1)
+def sum_features(log_det: Tensor, present: Tensor | None = None) -> Tensor:
+    """Sum elementwise log-derivatives ``(..., d)``, of the columns that are present, to a log-determinant ``(...)``."""
+    return log_det.sum(-1) if present is None else torch.where(present, log_det, 0.0).sum(-1)
+
+
+def only(value: Tensor, present: Tensor | None) -> Tensor:
+    """``value`` with 0 for what is absent."""
+    return value if present is None else torch.where(present, value, 0.0)

@@ -49,8 +49,9 @@ class Entry:
     is the smallest number of columns for which a config may use the transform. An elementwise entry names in
     ``transformer`` what makes its :class:`Transformer` of the parameters that are not :data:`CONDITIONER`'s,
     so that ``coupling`` and ``autoregressive`` can use it; ``affine`` marks one that leaves a normal column
-    normal. ``domain`` is where ``z`` may lie. ``part`` is what the entry is: base distributions and discrete
-    models are described in the same way (:mod:`flowcli.config.distributions`).
+    normal. ``domain`` is where ``z`` may lie. ``skips_absent``: rows may lack some of the
+    columns (:class:`.bijection.Skipping`). ``part`` is what the entry is: base distributions and discrete models
+    are described in the same way (:mod:`flowcli.config.distributions`).
     """
 
     name: str
@@ -69,6 +70,7 @@ class Entry:
     min_features: int = 1
     volume_preserving: bool = False
     starts_at_identity: bool = True
+    skips_absent: bool = False
 
 
 HIDDEN = Parameter("hidden", list[int], [64, 64], "widths of the network's hidden layers", minimum=1, maximum=8192)
@@ -134,6 +136,7 @@ ENTRIES: tuple[Entry, ...] = (
         formula="x_k = z_k exp(s_k) + t_k; log|det| = sum of s_k",
         reference="Kingma & Dhariwal 2018, section 3.1",
         builder="flowcli.transforms.normalizing:ActNorm",
+        skips_absent=True,
     ),
     Entry(
         name="additive_coupling",
@@ -145,6 +148,7 @@ ENTRIES: tuple[Entry, ...] = (
         takes_context=True,
         min_features=2,
         volume_preserving=True,
+        skips_absent=True,
     ),
     Entry(
         name="affine",
@@ -156,6 +160,7 @@ ENTRIES: tuple[Entry, ...] = (
         transformer="flowcli.transforms.affine:AffineTransformer",
         affine=True,
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="affine_autoregressive",
@@ -167,6 +172,7 @@ ENTRIES: tuple[Entry, ...] = (
         sampling_cost="d passes",
         takes_context=True,
         min_features=2,
+        skips_absent=True,
     ),
     Entry(
         name="affine_coupling",
@@ -177,6 +183,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(HIDDEN, ACTIVATION, SPLIT, LOG_SCALE_BOUND),
         takes_context=True,
         min_features=2,
+        skips_absent=True,
     ),
     Entry(
         name="autoregressive",
@@ -187,6 +194,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(TRANSFORMER, *CONDITIONER, DIRECTION, ORDER),
         sampling_cost="d passes",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="batchnorm",
@@ -220,6 +228,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(TRANSFORMER, *CONDITIONER, SPLIT),
         takes_context=True,
         min_features=2,
+        skips_absent=True,
     ),
     Entry(
         name="deep_sigmoid",
@@ -231,6 +240,7 @@ ENTRIES: tuple[Entry, ...] = (
         transformer="flowcli.transforms.deep_sigmoid:DeepSigmoidTransformer",
         sampling_cost="root finding",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="ffjord",
@@ -290,6 +300,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(HIDDEN, ACTIVATION, DIRECTION, ORDER, SIGMOIDS),
         sampling_cost="d root findings",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="orthogonal",
@@ -309,6 +320,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(Parameter("order", Order, "reverse", ORDER.doc),),
         volume_preserving=True,
         starts_at_identity=False,
+        skips_absent=True,
     ),
     Entry(
         name="planar",
@@ -328,6 +340,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(HIDDEN, ACTIVATION, DIRECTION, ORDER, *POLYNOMIALS),
         sampling_cost="d root findings",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="radial",
@@ -340,7 +353,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="radial_spline",
         summary="the distance from the origin by a monotone spline; an affine map after it gives ellipses",
-        formula="x = z f(r) / r, r = |z| / sqrt(d), f a spline on [0, bound]; beyond x = z, or kind linear's last piece",
+        formula="x = z f(r) / r, r = |z| / sqrt(d), f a spline on [0, bound], as the one of spline beyond",
         reference="Lyu & Simoncelli 2009 (radial Gaussianization); the spline's as in spline",
         builder="flowcli.transforms.radial_spline:RadialSpline",
         parameters=(KIND, BINS, BOUND, *CONDITIONER),
@@ -355,6 +368,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=CONDITIONER,
         transformer="flowcli.transforms.sinh_arcsinh:SinhArcsinhTransformer",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="spline",
@@ -365,6 +379,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(KIND, BINS, BOUND, *CONDITIONER),
         transformer="flowcli.transforms.splines:spline",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="spline_autoregressive",
@@ -375,6 +390,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(HIDDEN, ACTIVATION, DIRECTION, ORDER, KIND, BINS, BOUND),
         sampling_cost="d passes",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="spline_coupling",
@@ -385,6 +401,7 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(HIDDEN, ACTIVATION, SPLIT, KIND, BINS, BOUND),
         takes_context=True,
         min_features=2,
+        skips_absent=True,
     ),
     Entry(
         name="sum_of_squares",
@@ -396,6 +413,7 @@ ENTRIES: tuple[Entry, ...] = (
         transformer="flowcli.transforms.sum_of_squares:SumOfSquaresTransformer",
         sampling_cost="root finding",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="sylvester",
@@ -413,6 +431,7 @@ ENTRIES: tuple[Entry, ...] = (
         reference="Cholesky factorisation; maximum likelihood in closed form",
         builder="flowcli.transforms.triangular:TriangularAffine",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="unconstrained_monotonic",
@@ -424,6 +443,7 @@ ENTRIES: tuple[Entry, ...] = (
         transformer="flowcli.transforms.unconstrained_monotonic:UnconstrainedMonotonicTransformer",
         sampling_cost="root finding",
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="unconstrained_monotonic_autoregressive",
@@ -434,5 +454,6 @@ ENTRIES: tuple[Entry, ...] = (
         parameters=(HIDDEN, ACTIVATION, DIRECTION, ORDER, *POSITIVE_NETWORK),
         sampling_cost="d root findings",
         takes_context=True,
+        skips_absent=True,
     ),
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowcli.transforms.affine import AdditiveTransformer, AffineTransformer
-from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
+from flowcli.transforms.bijection import Bijection, ValueAndLogDet, only, sum_features
 from flowcli.transforms.networks import Conditioner
 from flowcli.transforms.permute import Ordered
 from flowcli.transforms.registry import build_transformer
@@ -57,19 +57,25 @@ class Coupling(Ordered):
             self.kept + context_features, self.transformed * transformer.parameter_count, hidden, activation
         )
 
-    def _couple(self, value: Tensor, context: Tensor | None, inverse: bool) -> ValueAndLogDet:
+    def _couple(self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool) -> ValueAndLogDet:
         kept, rest = torch.split(value[..., self.order], [self.kept, self.transformed], dim=-1)
         inputs = kept if context is None else torch.cat([kept, context], dim=-1)
         parameters = self.conditioner(inputs).unflatten(-1, (self.transformed, self.transformer.parameter_count))
         transform = self.transformer.inverse if inverse else self.transformer.forward
         rest, log_slope = transform(rest, parameters)
-        return torch.cat([kept, rest], dim=-1)[..., self.restore], sum_features(log_slope)
+        there = None if present is None else present[..., self.order[self.kept :]]
+        result = torch.cat([kept, only(rest, there)], dim=-1)[..., self.restore]
+        return result, sum_features(log_slope, there)
 
-    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
-        return self._couple(z, context, inverse=False)
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
+        return self._couple(z, context, present, inverse=False)
 
-    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
-        return self._couple(x, context, inverse=True)
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
+        return self._couple(x, context, present, inverse=True)
 
 
 # The entries' builders. ``layer`` holds split, hidden and activation.

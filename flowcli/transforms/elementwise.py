@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from flowcli.transforms import splines
 from flowcli.transforms.affine import AffineTransformer
-from flowcli.transforms.bijection import Bijection, ValueAndLogDet, sum_features
+from flowcli.transforms.bijection import Bijection, Skipping, ValueAndLogDet, only, sum_features
 from flowcli.transforms.deep_sigmoid import DeepSigmoidTransformer
 from flowcli.transforms.networks import Conditioner
 from flowcli.transforms.sinh_arcsinh import SinhArcsinhTransformer
@@ -16,7 +16,7 @@ from flowcli.transforms.transformer import Transformer
 from flowcli.transforms.unconstrained_monotonic import UnconstrainedMonotonicTransformer
 
 
-class Elementwise(Bijection):
+class Elementwise(Skipping):
     """``x_k = tau(z_k; theta_k)``, or ``tau(z_k; theta_k(context))`` when there is a context."""
 
     def __init__(
@@ -40,13 +40,17 @@ class Elementwise(Bijection):
             raise ValueError("this transform was built for a context, and none was given")
         return torch.unflatten(self.conditioner(context), -1, self.shape)
 
-    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         x, log_slope = self.transformer.forward(z, self._parameters_for(context))
-        return x, sum_features(log_slope)
+        return only(x, present), sum_features(log_slope, present)
 
-    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         z, log_slope = self.transformer.inverse(x, self._parameters_for(context))
-        return z, sum_features(log_slope)
+        return only(z, present), sum_features(log_slope, present)
 
 
 def affine(

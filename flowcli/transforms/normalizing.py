@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from flowcli.transforms.bijection import Bijection, ValueAndLogDet
+from flowcli.transforms.bijection import Bijection, Skipping, ValueAndLogDet, only, sum_features
 
 # Added to a batch's variance, so that columns that do not vary can be divided by it.
 VARIANCE_FLOOR = 1e-5
 
 
-class ActNorm(Bijection):
+class ActNorm(Skipping):
     """``x = z exp(s) + t``, started so that the training rows have mean 0 and variance 1 on the base's side.
 
     Kingma & Dhariwal 2018, section 3.1.
@@ -24,17 +24,28 @@ class ActNorm(Bijection):
         self.shift = nn.Parameter(torch.zeros(features))
         self.log_scale = nn.Parameter(torch.zeros(features))
 
-    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
-        return z * torch.exp(self.log_scale) + self.shift, self.log_scale.sum().expand(z.shape[:-1])
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
+        x = z * torch.exp(self.log_scale) + self.shift
+        return only(x, present), sum_features(self.log_scale.expand(z.shape), present)
 
-    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
-        return (x - self.shift) * torch.exp(-self.log_scale), -self.log_scale.sum().expand(x.shape[:-1])
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
+        z = (x - self.shift) * torch.exp(-self.log_scale)
+        return only(z, present), -sum_features(self.log_scale.expand(x.shape), present)
 
     @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
         rows = x.double()
-        self.shift.copy_(rows.mean(0))
-        self.log_scale.copy_(torch.log(rows.std(0, correction=0).clamp_min(1e-6)))
+        there = torch.ones_like(rows) if present is None else present.double()
+        count = there.sum(0).clamp_min(1)
+        mean = (rows * there).sum(0) / count
+        variance = ((rows - mean).square() * there).sum(0) / count
+        self.shift.copy_(mean)
+        # A column that no row has keeps its scale.
+        self.log_scale.copy_(torch.where(there.sum(0) > 0, torch.log(variance.sqrt().clamp_min(1e-6)), 0.0))
 
 
 class BatchNorm(Bijection):

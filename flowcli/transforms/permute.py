@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flowcli.errors import ConfigError
-from flowcli.transforms.bijection import Bijection, ValueAndLogDet
+from flowcli.transforms.bijection import Skipping, ValueAndLogDet
 
 
 def column_order(order: str | list[int], features: int, key: str) -> Tensor:
@@ -30,7 +30,7 @@ def column_order(order: str | list[int], features: int, key: str) -> Tensor:
     return torch.tensor([cast(int, position) - 1 for position in order])
 
 
-class Ordered(Bijection):
+class Ordered(Skipping):
     """A bijection that takes the columns in an order of its own: a buffer, so that it is saved with the weights."""
 
     order: Tensor
@@ -53,8 +53,15 @@ class Permute(Ordered):
     def __init__(self, features: int, context_features: int, *, order: str | list[int]) -> None:
         super().__init__(column_order(order, features, "permute.order"))
 
-    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         return z[..., self.order], z.new_zeros(z.shape[:-1])
 
-    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         return x[..., self.restore], x.new_zeros(x.shape[:-1])
+
+    def moved(self, present: Tensor, inverse: bool) -> Tensor:
+        return present[..., self.restore if inverse else self.order]

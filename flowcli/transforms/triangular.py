@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from flowcli.transforms.bijection import Bijection, ValueAndLogDet
+from flowcli.transforms.bijection import Skipping, ValueAndLogDet, only, sum_features
 
 # The smallest standard deviation of a column given the others, in units of its own or of 1, the larger:
 # columns that determine each other exactly have no density.
 SMALLEST_RESIDUAL_SCALE = 1e-4
 
 
-class TriangularAffine(Bijection):
+class TriangularAffine(Skipping):
     """``x = mu + A context + L z`` with ``L`` lower triangular, its diagonal positive.
 
     Before training, ``mu``, ``A`` and ``L`` are set to their maximum-likelihood values: the regression
@@ -36,17 +36,36 @@ class TriangularAffine(Bijection):
     def _factor(self) -> Tensor:
         return torch.tril(self.below_diagonal, diagonal=-1) + torch.diag(torch.exp(self.log_diagonal))
 
-    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
-        log_det = self.log_diagonal.sum().expand(z.shape[:-1])
-        return z @ self._factor().mT + self._location(context), log_det
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
+        x = z @ self._factor().mT + self._location(context)
+        return only(x, present), sum_features(self.log_diagonal.expand(z.shape), present)
 
-    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> ValueAndLogDet:
         centred = x - self._location(context)
+        if present is not None:
+            return self._row_by_row(centred, present), -sum_features(self.log_diagonal.expand(x.shape), present)
         z = torch.linalg.solve_triangular(self._factor().mT, centred.reshape(-1, x.shape[-1]), upper=True, left=False)
         return z.reshape(x.shape), -self.log_diagonal.sum().expand(x.shape[:-1])
 
+    def _row_by_row(self, centred: Tensor, present: Tensor) -> Tensor:
+        """The solve by forward substitution, in which an absent column's ``z`` is 0."""
+        factor = self._factor()
+        columns: list[Tensor] = []
+        for k, value in enumerate(centred.unbind(-1)):
+            if columns:
+                value = value - torch.stack(columns, dim=-1) @ factor[k, :k]
+            columns.append(only(value / factor[k, k], present[..., k]))
+        return torch.stack(columns, dim=-1)
+
     @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
+        if present is not None:
+            self._regress_each(x.double(), context, present)
+            return
         rows = x.double()
         mean = rows.mean(0)
         residual = rows - mean
@@ -68,3 +87,32 @@ class TriangularAffine(Bijection):
         self.location.copy_(mean)
         self.log_diagonal.copy_(torch.log(torch.diagonal(factor)))
         self.below_diagonal.copy_(torch.tril(factor, diagonal=-1))
+
+    def _regress_each(self, x: Tensor, context: Tensor | None, present: Tensor) -> None:
+        """A start where columns can be absent: one regression for each column, in order.
+
+        Column ``k`` is regressed on the context and on the ``z`` of those before it, over the rows that have it.
+        A column that few rows have keeps the identity.
+        """
+        z = torch.zeros_like(x)
+        given = x.new_zeros(len(x), 0) if context is None or self.context_weight is None else context.double()
+        for k in range(x.shape[-1]):
+            there = present[:, k]
+            inputs = torch.cat([x.new_ones(len(x), 1), given, z[:, :k]], dim=-1)
+            if int(there.sum()) < 2 * inputs.shape[-1]:
+                z[:, k] = only(x[:, k], there)
+                continue
+            design, wanted = inputs[there], x[there, k]
+            means = design[:, 1:].mean(0)
+            slopes = torch.linalg.pinv(design[:, 1:] - means, rtol=1e-6) @ (wanted - wanted.mean())
+            intercept = wanted.mean() - means @ slopes
+            residual = x[:, k] - intercept - inputs[:, 1:] @ slopes
+            variance = residual[there].square().mean() + SMALLEST_RESIDUAL_SCALE**2 * wanted.var(
+                correction=0
+            ).clamp_min(1)
+            self.location[k] = intercept
+            if self.context_weight is not None:
+                self.context_weight[k] = slopes[: given.shape[-1]]
+            self.below_diagonal[k, :k] = slopes[given.shape[-1] :]
+            self.log_diagonal[k] = torch.log(variance) / 2
+            z[:, k] = only(residual / torch.sqrt(variance), there)
