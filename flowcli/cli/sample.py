@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowcli.cli.options import Device, ModelPath, Output, Seed
+from flowcli.cli.options import Device, Format, ModelPath, Output, Seed
 from flowcli.cli.output import messages, write_tables
-from flowcli.errors import UsageError
+from flowcli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from flowcli.tables.columns import Column
     from flowcli.tables.table import Table
 
 
@@ -23,7 +24,8 @@ def sample(
         typer.Option(
             "--given",
             metavar="COLUMN=VALUE",
-            help="The value of a context column; may be repeated.",
+            help="The value of a column; may be repeated. A context column is set to it; of the others, rows are drawn "
+            "until enough have it.",
             show_default=False,
         ),
     ] = None,
@@ -33,8 +35,19 @@ def sample(
             "--given-file", metavar="FILE", help="A table of context columns: N rows for each row.", show_default=False
         ),
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="EXPRESSION",
+            help="Rows are drawn until enough fulfil this, like 'age > 30 and species == \"Adelie\"'; `awkward names` "
+            "stand in backticks.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = None,
     output: Output = "-",
+    form: Format = None,
     device: Device = "auto",
 ) -> None:
     """Draw rows from the model.
@@ -44,36 +57,28 @@ def sample(
     Example: flowcli sample --n 1000 -m runs/iris > synthetic.csv
     """
     if given and given_file:
-        raise UsageError("give context values by --given or by --given-file, not both")
+        raise UsageError("give values by --given or by --given-file, not both")
     if given_file is not None and given_file != "-" and not Path(given_file).exists():
         raise UsageError(f"{given_file}: no such file")
-    pairs = [text.partition("=") for text in given or []]
-    for text, (name, equals, _) in zip(given or [], pairs, strict=True):
-        if not equals or not name:
-            raise UsageError(f"--given takes COLUMN=VALUE; got '{text}'")
+    values = _values(given or [])
 
-    twice = [name for name, _, _ in pairs if [other for other, _, _ in pairs].count(name) > 1]
-    if twice:
-        raise UsageError(f"--given {twice[0]}: given twice; for several values use --given-file")
-
+    from flowcli.expression import Expression
     from flowcli.runs import resolve_model
 
+    expression = None if where is None else Expression(where)
     path = resolve_model(model)
 
     from flowcli.model_file import read_header
 
     columns = read_header(path).columns
     context = [column.name for column in columns if column.context and column.kind != "constant"]
-    unknown = [name for name, _, _ in pairs if name not in context]
-    if unknown:
-        has = f"its context columns are {', '.join(context)}" if context else "the model has none"
-        raise UsageError(f"--given {unknown[0]}: not a context column; {has}")
     if given_file is not None and not context:
         raise UsageError("--given-file: the model has no context columns")
-    missing = [name for name in context if name not in {name for name, _, _ in pairs}]
-    if missing and given_file is None:
-        options = " ".join(f"--given {name}=VALUE" for name in missing)
-        raise UsageError(f"the model is conditional: add {options}, or --given-file FILE")
+    _refuse_mistakes(columns, values, [] if given_file is not None else context)
+
+    from flowcli.conditioning import Condition, Rejection
+
+    condition = Condition(columns, {name: values[name] for name in values if name not in context}, expression)
 
     from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
@@ -85,11 +90,43 @@ def sample(
 
         seed = secrets.randbits(63)
         messages.detail(f"seed {seed}")
-    table = _given_table(pairs, given_file)
-    write_tables(Model.load(path, device).sample_chunks(n, table, seed), output)
+    table = _given_table({name: values[name] for name in values if name in context}, given_file)
+    loaded = Model.load(path, device)
+    if not condition:
+        write_tables(loaded.sample_chunks(n, table, seed), output, form)
+        return
+    rejection = Rejection(condition)
+    write_tables(rejection.draw(loaded, n, table, seed), output, form)
+    messages.note(rejection.summary())
 
 
-def _given_table(pairs: list[tuple[str, str, str]], file: str | None) -> Table | None:
+def _values(given: list[str]) -> dict[str, str]:
+    """The values of columns; all mistakes in their form are told at once."""
+    pairs = [text.partition("=") for text in given]
+    mistakes = [f"--given takes COLUMN=VALUE; got '{''.join(pair)}'" for pair in pairs if not (pair[0] and pair[1])]
+    names = [name for name, equals, _ in pairs if name and equals]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    mistakes += [f"--given {name}: given twice; for several values use --where or --given-file" for name in twice]
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+    return {name: value for name, _, value in pairs}
+
+
+def _refuse_mistakes(columns: list[Column], values: dict[str, str], needed: list[str]) -> None:
+    """Refuse, all at once, values that cannot be and context columns that are not given."""
+    from flowcli.conditioning import given_mistakes
+
+    mistakes = given_mistakes(columns, values)
+    missing = [name for name in needed if name not in values]
+    if missing:
+        options = " ".join(f"--given {name}=VALUE" for name in missing)
+        mistakes.append(UsageError(f"the model is conditional: add {options}, or --given-file FILE"))
+    if mistakes:
+        usage = any(isinstance(mistake, UsageError) for mistake in mistakes)
+        raise (UsageError if usage else DataError)("\n".join(map(str, mistakes)))
+
+
+def _given_table(values: dict[str, str], file: str | None) -> Table | None:
     import pyarrow as pa
 
     from flowcli.tables.read import read_table
@@ -97,6 +134,6 @@ def _given_table(pairs: list[tuple[str, str, str]], file: str | None) -> Table |
 
     if file is not None:
         return read_table([file])
-    if not pairs:
+    if not values:
         return None
-    return Table(pa.table({name: [value] for name, _, value in pairs}), (Origin("--given", 1, 1),))
+    return Table(pa.table({name: [value] for name, value in values.items()}), (Origin("--given", 1, 1),))
