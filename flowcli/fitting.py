@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import platform
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 
 from flowcli.config.load import dump_config
 from flowcli.config.schema import Config
-from flowcli.errors import DataError, Interrupted
+from flowcli.errors import Interrupted
 from flowcli.evaluation.baselines import gaussian_log_prob
 from flowcli.evaluation.likelihood import summarize
 from flowcli.flows.build import build_density
@@ -25,11 +26,10 @@ from flowcli.flows.default import with_default
 from flowcli.flows.rows import Rows
 from flowcli.model import Model
 from flowcli.model_file import ModelHeader
-from flowcli.preprocess.encoder import TableEncoder
+from flowcli.preparing import prepare
 from flowcli.runs import CONFIG, HISTORY, MODEL, TEST_SCORES
-from flowcli.tables.columns import Column, fit_columns, infer_columns
-from flowcli.tables.read import read_table
-from flowcli.tables.split import split_rows
+from flowcli.tables.columns import Column
+from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, Survey, TableSource, survey
 from flowcli.tables.table import Table
 from flowcli.training.checkpoint import restore_checkpoint
 from flowcli.training.devices import resolve_device
@@ -92,9 +92,10 @@ class Fitted:
 
 
 def fit_table(
-    table: Table,
+    table: Table | TableSource,
     config: Config,
     *,
+    surveyed: Survey | None = None,
     device: str = "auto",
     data: dict[str, Any] | None = None,
     checkpoint: Path | None = None,
@@ -103,7 +104,8 @@ def fit_table(
     """Train a model of a table and score its test rows.
 
     Args:
-        table: all rows; the config says which are kept for validation and for the test.
+        table: all rows, or where they come from; the config says which are kept for validation and for the test.
+        surveyed: a survey of the source, if there has been one.
         data: what is known of the data's files, to be kept with the model.
         checkpoint: a checkpoint of the same table and config to go on from.
 
@@ -115,52 +117,43 @@ def fit_table(
     """
     observer = observer or FitObserver()
     place = resolve_device(device)
-    columns = infer_columns(table, config.data.context, config.data.drop, config.data.kinds)
-    parts = _split(table, config)
-    columns = fit_columns(columns, parts.training)
-    encoder = TableEncoder(columns)
-    if not encoder.modelled:
-        raise DataError(f"{table.source()}: no column is left to model: every one is constant in the training rows")
-    observer.columns(columns, len(parts.training), len(parts.validation), len(parts.test))
-
-    parts = _without_unseen_context(parts, encoder, config, observer)
-    encoded = [_encode(encoder, part) for part in (parts.training, parts.validation, parts.test)]
-    training, validation, test = (Rows.of(part, torch.device("cpu"), torch.float64) for part in encoded)
+    source = InMemory(table) if isinstance(table, Table) else table
+    prepared = prepare(source, surveyed or survey(source), config, observer.note, observer.columns)
+    encoder, training = prepared.encoder, prepared.training
     flow = with_default(config.flow, len(training), len(encoder.numbers))
     config = config.model_copy(update={"flow": flow, "train": resolve(config.train, len(training))})
     density = build_density(flow, encoder.layout, config.seed)
-    on_device = [Rows.of(part, place, torch.float32) for part in encoded[:2]]
+    # A row outside its columns' bounds has no likelihood to compare.
+    validation = Rows.of(prepared.validation.take(np.flatnonzero(~prepared.validation.outside)), place, torch.float32)
+    training = training.to(place)
     density.to(place)
     # With the noise of training in them, so that columns that determine each other start no narrower.
-    start = with_noise(on_device[0], config.train, config.seed)
-    density.initialize(start)
-    run = Training(density, on_device[0], on_device[1], config.train, config.seed)
+    start = training.take(torch.arange(0, len(training), math.ceil(len(training) / MOST_ROWS_IN_MEMORY), device=place))
+    density.initialize(with_noise(density, start, config.train, config.seed))
+    run = Training(density, training, validation, config.train, config.seed)
     if checkpoint is not None:
         restore_checkpoint(checkpoint, run)
     observer.starts(run, config, str(place))
-    result = run.run(
-        lambda epoch: observer.epoch(_in_data_units(epoch, encoder.log_det)),
-        lambda training: observer.checkpoint(training, config),
-    )
+    result = run.run(observer.epoch, lambda training: observer.checkpoint(training, config))
     if result.stopped_by == "interrupt":
         raise Interrupted(f"interrupted in epoch {result.epoch + 1}")
-    result.epochs = [_in_data_units(epoch, encoder.log_det) for epoch in result.epochs]
     observer.trained(result)
     header = ModelHeader(
         config=config,
-        columns=columns,
+        columns=list(encoder.columns),
         metrics={},
         versions=_versions(),
         data=data or {},
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     model = Model(header, density, place)
-    test_log_prob = model.log_prob(parts.test)
-    gaussian = gaussian_log_prob(training, test, density.cardinalities) + encoder.log_det
+    test_log_prob, validation_log_prob = (model.score_encoded(part) for part in (prepared.test, prepared.validation))
+    test = Rows.of(prepared.test, torch.device("cpu"), torch.float64)
+    gaussian = gaussian_log_prob(prepared.sample, test, encoder.layout)
     header.metrics = {
         "test_log_likelihood": summarize(test_log_prob, encoder.modelled) if len(test) else None,
-        "validation_log_likelihood": summarize(model.log_prob(parts.validation), encoder.modelled)
-        if len(validation)
+        "validation_log_likelihood": summarize(validation_log_prob, encoder.modelled)
+        if len(validation_log_prob)
         else None,
         "baselines": {"gaussian": summarize(gaussian, encoder.modelled)} if len(test) else {},
         "parameters": sum(parameter.numel() for parameter in density.parameters()),
@@ -169,66 +162,9 @@ def fit_table(
         "seconds": round(result.seconds, 3),
         "stopped_by": result.stopped_by,
         "skipped_steps": result.skipped_steps,
-        "rows": {"training": len(training), "validation": len(validation), "test": len(test)},
+        "rows": {"training": len(training), "validation": len(validation_log_prob), "test": len(test)},
     }
-    return Fitted(model, result, parts.test_rows, test_log_prob)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    training: Table
-    validation: Table
-    test: Table
-    test_rows: npt.NDArray[np.int64]
-
-
-def _split(table: Table, config: Config) -> _Parts:
-    shares = [part if isinstance(part, float) else 0.0 for part in (config.data.validation, config.data.test)]
-    try:
-        training, validation, test = split_rows(len(table), shares[0], shares[1], config.seed)
-    except DataError as error:
-        raise DataError(f"{table.source()}: {error}") from None
-    test_rows = test + 1
-    tables = [table.take(rows) for rows in (training, validation, test)]
-    if isinstance(config.data.validation, str):
-        tables[1] = read_table([config.data.validation])
-    if isinstance(config.data.test, str):
-        tables[2] = read_table([config.data.test])
-        test_rows = np.arange(1, len(tables[2]) + 1)
-    return _Parts(tables[0], tables[1], tables[2], test_rows)
-
-
-def _without_unseen_context(parts: _Parts, encoder: TableEncoder, config: Config, observer: FitObserver) -> _Parts:
-    """Leave out of the split's validation and test rows whose context labels no training row has."""
-    kept = {}
-    for name, share in (("validation", config.data.validation), ("test", config.data.test)):
-        table: Table = getattr(parts, name)
-        bad = encoder.encode(table).bad
-        if bad and isinstance(share, float):
-            observer.note(f"{len(bad):,} {name} rows are left out: {bad[min(bad)]}")
-            kept[name] = np.setdiff1d(np.arange(len(table)), list(bad))
-    return _Parts(
-        parts.training,
-        parts.validation.take(kept["validation"]) if "validation" in kept else parts.validation,
-        parts.test.take(kept["test"]) if "test" in kept else parts.test,
-        parts.test_rows[kept["test"]] if "test" in kept else parts.test_rows,
-    )
-
-
-def _encode(encoder: TableEncoder, table: Table) -> Any:
-    encoded = encoder.encode(table)
-    if encoded.bad:
-        row = min(encoded.bad)
-        raise DataError(f"{table.locate(row)}, {encoded.bad[row]}")
-    return encoded
-
-
-def _in_data_units(epoch: Epoch, log_det: float) -> Epoch:
-    return replace(
-        epoch,
-        training_log_likelihood=epoch.training_log_likelihood + log_det,
-        validation_log_likelihood=epoch.validation_log_likelihood + log_det,
-    )
+    return Fitted(model, result, prepared.test_rows, test_log_prob)
 
 
 def _versions() -> dict[str, str]:

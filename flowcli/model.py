@@ -27,14 +27,13 @@ from flowcli.tables.table import Table, from_dataframe
 from flowcli.tensor_file import with_sorted_header
 from flowcli.training.devices import resolve_device
 from flowcli.transforms.bijection import Bijection
+from flowcli.transforms.supports import PLACEHOLDER
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCORING_CHUNK = 8192
 SAMPLING_CHUNK = 4096
-# In standard deviations.
-BEYOND_MEASURE = 1e100
 
 
 @dataclass(frozen=True)
@@ -95,18 +94,22 @@ class Model:
         """Like :meth:`log_prob`, and which rows have a label that training had not."""
         table = _as_table(table)
         encoded = self._encoded(table, on_bad_row)
-        with torch.inference_mode():
-            parts = [self.density.log_prob(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
-        log_prob = torch.cat(parts).cpu().numpy() if parts else np.empty(0)
-        log_prob = log_prob + self.encoder.log_det
-        # Beyond float64's square root the arithmetic overflows: nothing that far away has a density.
-        beyond = (np.abs(encoded.numbers) > BEYOND_MEASURE).any(axis=1)
-        log_prob[beyond] = -np.inf
+        log_prob = self.score_encoded(encoded)
         log_prob[list(encoded.bad)] = np.nan
         broken = np.setdiff1d(np.flatnonzero(np.isnan(log_prob)), list(encoded.bad))
         if len(broken):
             raise ModelError(f"{table.locate(int(broken[0]))}: the model's arithmetic fails on this row")
         return Scores(log_prob, (encoded.labels < 0).any(axis=1) & ~np.isnan(log_prob))
+
+    def score_encoded(self, encoded: Encoded) -> npt.NDArray[np.float64]:
+        """Log-likelihoods ``(n,)`` of rows that the model's encoder has encoded."""
+        # What is outside its bounds has no place on the real line.
+        encoded.numbers[encoded.outside] = PLACEHOLDER
+        with torch.inference_mode():
+            parts = [self.density.log_prob(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
+        log_prob = torch.cat(parts).cpu().numpy() if parts else np.empty(0)
+        log_prob[encoded.outside] = -np.inf
+        return log_prob
 
     def log_prob(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> npt.NDArray[np.float64]:
         """Log-likelihood of each row in nats, ``(n,)``, given its context columns.
@@ -122,7 +125,7 @@ class Model:
         return self.score(table, on_bad_row).log_prob
 
     def encode(self, table: Table | pd.DataFrame) -> pa.Table:
-        """Latents ``z1..zd``, then label, ordinal and context columns as they are.
+        """Latents ``z1..zd``, then label, ordinal and context columns as they are, and the states of partial ones.
 
         Raises:
             DataError: columns are missing, or a row cannot be encoded.
@@ -130,10 +133,12 @@ class Model:
         table = _as_table(table)
         encoded = self._encoded(table, "error")
         self._refuse_unseen(encoded, table)
+        if encoded.outside.any():
+            raise DataError(f"{table.locate(int(encoded.outside.argmax()))}: a number is beyond its column's bounds")
         with torch.inference_mode():
             parts = [self.density.encode(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
         latent = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
-        return self.encoder.latent_cells(latent, table)
+        return self.encoder.latent_cells(latent, encoded.labels, table)
 
     def decode(self, table: Table | pd.DataFrame) -> pa.Table:
         """Rows in the data's columns from rows of :meth:`encode`.

@@ -257,7 +257,11 @@ def test_summing_over_the_label_gives_the_marginal(iris: pd.DataFrame, iris_mode
     columns = {column.name: column for column in iris_model.header.columns}
     numbers = [columns[name] for name in iris if name != "species"]
     assert columns["species"].categories == tuple(species)
-    standardized = np.stack([(iris[c.name] - c.mean) / c.scale for c in numbers], axis=1)
+    units = np.stack([(iris[c.name] - c.mean) / c.scale for c in numbers], axis=1)
+    # One column has a bound at zero, and is taken to the real line by the inverse of the softplus.
+    assert [c.map for c in numbers] == ["none", "none", "none", "softplus"]
+    standardized, log_slope = units.copy(), -np.log1p(-np.exp(-units[:, 3])) - math.log(numbers[3].spread)
+    standardized[:, 3] = (np.log(np.expm1(units[:, 3])) - numbers[3].center) / numbers[3].spread
     flow = iris_model.density.factors[0].flow
     assert isinstance(flow, Flow)
     by_hand = []
@@ -265,7 +269,8 @@ def test_summing_over_the_label_gives_the_marginal(iris: pd.DataFrame, iris_mode
         one_hot = torch.eye(3, dtype=torch.float64)[position].expand(len(iris), -1)
         with torch.inference_mode():
             given_species = flow.log_prob(torch.from_numpy(standardized), one_hot).numpy()
-        by_hand.append(given_species - sum(math.log(c.scale) for c in numbers) + math.log(probability))
+        log_det = log_slope - sum(math.log(c.scale) for c in numbers)
+        by_hand.append(given_species + log_det + math.log(probability))
     np.testing.assert_allclose(joint, np.stack(by_hand), atol=1e-6)
     np.testing.assert_allclose(np.exp(joint).sum(0), np.exp(np.stack(by_hand)).sum(0), rtol=1e-6)
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from flowcli.cli.options import Data, Device, ModelPath, Output, sources
+from flowcli.cli.options import Data, Device, Encoding, Format, ModelPath, Output, sources
 from flowcli.cli.output import write_tables
 
 
-def decode(data: Data = None, model: ModelPath = None, output: Output = "-", device: Device = "auto") -> None:
+def decode(
+    data: Data = None,
+    model: ModelPath = None,
+    output: Output = "-",
+    form: Format = None,
+    encoding: Encoding = None,
+    device: Device = "auto",
+) -> None:
     """Write the rows of given latents.
 
     The input is as encode writes it: z1..zd, then label, ordinal and context columns.
@@ -17,10 +24,13 @@ def decode(data: Data = None, model: ModelPath = None, output: Output = "-", dev
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)
+    from flowcli.cli.input import chunks, used_names
     from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
-    from flowcli.tables.read import read_chunks
 
     use_one_thread()
     loaded = Model.load(path, device)
-    write_tables((loaded.decode(table) for name in names for table in read_chunks(name)), output)
+    encoder = loaded.encoder
+    as_they_are = used_names([*encoder.partial, *encoder.discrete, *encoder.context])
+    tables = chunks(names, encoding, as_they_are.union(encoder.latent_names))
+    write_tables((loaded.decode(table) for table in tables), output, form)

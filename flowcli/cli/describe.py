@@ -21,20 +21,36 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def column_lines(columns: Sequence[Column], measured: bool = True) -> list[str]:
-    """Name, kind, role and what is known of each column; ``measured`` when its mean and scale are."""
-    return aligned((c.name, c.kind, "given" if c.context else "", _known(c) if measured else c.reason) for c in columns)
+    """Name, kind, role, what is known of each column, and why; ``measured`` when its spikes and bounds are."""
+    return aligned(
+        (c.name, c.nature, "given" if c.context else "", "; ".join(filter(None, (_known(c), c.reason))))
+        if measured
+        else (c.name, c.kind, "", c.reason)
+        for c in columns
+    )
 
 
 def _known(column: Column) -> str:
-    if column.kind == "number":
-        digits = "" if column.decimals is None else f", {column.decimals} decimals"
-        return f"mean {column.mean:.5g}, standard deviation {column.scale:.5g}{digits}"
-    if column.kind == "ordinal":
-        return f"whole numbers around {column.mean:.0f}, spread {column.scale:.5g}"
+    """What the training rows showed."""
+    known = []
     if column.kind == "label":
-        shown = ", ".join(column.categories[:6])
-        return f"{len(column.categories)} labels: {shown}{', ...' if len(column.categories) > 6 else ''}"
-    return f"always {column.value}; no part of log_prob"
+        known.append(_first(column.categories))
+    if column.kind == "ordinal":
+        known.append(f"whole numbers around {column.mean:.0f}, spread {column.scale:.5g}")
+    if column.spikes:
+        spikes = "a spike" if len(column.spikes) == 1 else f"{len(column.spikes)} spikes"
+        known.append(f"{spikes} at {_first([f'{spike:g}' for spike in column.spikes])}")
+    if column.missing:
+        known.append("holes")
+    if column.fill is not None:
+        known.append(f"holes filled with {column.fill}")
+    if column.kind == "constant":
+        known.append(f"always {column.value or 'missing'}; no part of log_prob")
+    return "; ".join(known)
+
+
+def _first(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:6])}{', ...' if len(words) > 6 else ''}"
 
 
 def flow_lines(config: Config, columns: Sequence[Column]) -> list[str]:
@@ -43,7 +59,9 @@ def flow_lines(config: Config, columns: Sequence[Column]) -> list[str]:
     Of the models of labels, ordinals and numbers those are told that the columns have a use for.
     """
     assert config.flow is not None
-    kinds = {column.name: column.kind for column in columns if not column.context}
+    kinds = {column.name: "number" if column.numeric else column.kind for column in columns if not column.context}
+    if any(column.partial for column in columns if not column.context):
+        kinds |= {"the states of numbers": "label"}
     if config.flow.factors is None:
         lines = _part_lines(config.flow, set(kinds.values()), "")
         parts: list[Part] = [config.flow]

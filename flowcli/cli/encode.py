@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from flowcli.cli.options import Data, Device, ModelPath, Output, sources
+from flowcli.cli.options import Data, Device, Encoding, Format, ModelPath, Output, sources
 from flowcli.cli.output import write_tables
 
 
-def encode(data: Data = None, model: ModelPath = None, output: Output = "-", device: Device = "auto") -> None:
+def encode(
+    data: Data = None,
+    model: ModelPath = None,
+    output: Output = "-",
+    form: Format = None,
+    encoding: Encoding = None,
+    device: Device = "auto",
+) -> None:
     """Write each row's latents.
 
     The columns are z1..zd, then the label, ordinal and context columns as they are.
@@ -19,10 +26,11 @@ def encode(data: Data = None, model: ModelPath = None, output: Output = "-", dev
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)
+    from flowcli.cli.input import chunks, used_names
     from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
-    from flowcli.tables.read import read_chunks
 
     use_one_thread()
     loaded = Model.load(path, device)
-    write_tables((loaded.encode(table) for name in names for table in read_chunks(name)), output)
+    tables = chunks(names, encoding, used_names(loaded.header.columns))
+    write_tables((loaded.encode(table) for table in tables), output, form)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowcli.cli.options import ConfigName, Data, Device, Json, Seed, Settings, names, sources
+from flowcli.cli.options import ConfigName, Data, Device, Encoding, Json, Seed, Settings, names, sources
 from flowcli.cli.output import messages, write_json, write_text
 from flowcli.errors import DataError, Interrupted, UsageError
 
@@ -37,6 +37,23 @@ def fit(
         typer.Option(metavar="A,B", help="Columns that are given, not modelled: p(others | A, B).", show_default=False),
     ] = None,
     drop: Annotated[str | None, typer.Option(metavar="A,B", help="Columns to leave out.", show_default=False)] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=KIND",
+            help="What a column is, where that is not to be inferred: number, continuous, integer, date, label, "
+            "ordinal; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY",
+            help="Missing cells: model (they have a probability), drop, impute or error.",
+            show_default=False,
+        ),
+    ] = None,
     validation: Annotated[
         str | None, typer.Option(metavar="FILE", help="Rows that decide when to stop.", show_default=False)
     ] = None,
@@ -46,6 +63,7 @@ def fit(
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop training after this: 90s, 10m, 1.5h.", show_default=False)
     ] = None,
+    encoding: Encoding = None,
     seed: Seed = None,
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")] = False,
@@ -73,8 +91,11 @@ def fit(
         "--max-time": ("train.max_time", max_time),
         "--context": ("data.context", names(context) or None),
         "--drop": ("data.drop", names(drop) or None),
+        "--kind": ("data.kinds", _kinds(kind or []) or None),
+        "--missing": ("data.missing", missing),
         "--validation": ("data.validation", validation),
         "--test": ("data.test", test),
+        "--encoding": ("data.encoding", encoding),
     }
     options = {name: (key, value) for name, (key, value) in options.items() if value is not None}
     if resume is not None:
@@ -90,6 +111,17 @@ def fit(
         write_json(fitted.metrics)
     else:
         write_text(str(folder))
+
+
+def _kinds(pairs: list[str]) -> dict[str, str]:
+    """``COLUMN=KIND`` options as a mapping."""
+    kinds: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, kind = pair.rpartition("=")
+        if not equals or not name or not kind:
+            raise UsageError(f"--kind takes COLUMN=KIND; got '{pair}'")
+        kinds[name] = kind
+    return kinds
 
 
 def _start(
@@ -149,21 +181,30 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
     from flowcli.fitting import fit_table
     from flowcli.runs import CHECKPOINT, write_run
     from flowcli.tables.fingerprint import fingerprint, same_data
-    from flowcli.tables.read import read_table
+    from flowcli.tables.source import InFiles, survey
 
     use_one_thread()
-    table = read_table(files)
-    if all(re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", name) for name in table.names):
+    source = InFiles(files, config.data.encoding)
+    surveyed = survey(source)
+    names = surveyed.sample.names
+    if all(re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", name) for name in names):
         messages.note("every column's name is a number: is the header line missing? The first line was taken for it")
-    data = fingerprint(files, table)
+    if not surveyed.whole:
+        if "-" in files:
+            raise DataError(
+                f"standard input: {surveyed.rows:,} rows are too many to be kept; save the table to a file and name it"
+            )
+        messages.note(f"{surveyed.rows:,} rows: the columns are measured on a sample of {len(surveyed.index):,}")
+    data = fingerprint(files, surveyed.rows, names)
     if expected is not None and not same_data(expected, data):
         raise DataError(f"{', '.join(files)}: not the data that {folder} was started with")
     checkpoint = folder / CHECKPOINT
     try:
         with FitProgress(config.train, checkpoint, data) as progress:
             fitted = fit_table(
-                table,
+                source,
                 config,
+                surveyed=surveyed,
                 device=device,
                 data=data,
                 checkpoint=None if expected is None else checkpoint,
@@ -191,7 +232,9 @@ def _tell(fitted: Fitted, folder: Path) -> None:
     place = shlex.quote(str(folder))
     data = " ".join(shlex.quote(file) for file in files)
     messages.note(f"saved {folder}. Next:")
-    messages.note(f"  flowcli score {data} -m {place}")
+    encoding = fitted.model.header.config.data.encoding
+    more = "" if encoding == "utf-8" else f" --encoding {shlex.quote(encoding)}"
+    messages.note(f"  flowcli score {data} -m {place}{more}")
     messages.note(f"  flowcli sample --n 1000 -m {place}{given}")
 
 

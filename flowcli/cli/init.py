@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flowcli.cli.options import Encoding
 from flowcli.cli.output import write_text
 
 
@@ -14,6 +15,7 @@ def init(
         str | None,
         typer.Argument(metavar="[DATA]", help="The table to write a config for.", show_default=False),
     ] = None,
+    encoding: Encoding = None,
 ) -> None:
     """Write a commented config to start from.
 
@@ -24,22 +26,22 @@ def init(
     from flowcli.cli.options import sources
 
     names = sources([data]) if data else []
+    from flowcli.config.schema import DataConfig
     from flowcli.config.template import config_template
 
+    data_config = DataConfig(encoding=encoding or "utf-8")
     if not names:
-        write_text(config_template([], None))
+        write_text(config_template([], None, data_config))
         return
     from flowcli.cli.describe import column_lines
-    from flowcli.config.schema import DataConfig
     from flowcli.flows.default import default_flow
-    from flowcli.tables.columns import infer_columns
+    from flowcli.tables.infer import infer_columns
     from flowcli.tables.read import read_table
     from flowcli.tables.split import split_rows
 
-    table = read_table(names)
+    table = read_table(names, data_config.encoding)
     columns = infer_columns(table)
     comments = [f"{names[0]}: {len(table):,} rows", *column_lines(columns, measured=False)]
-    shares = DataConfig()
-    training, _, _ = split_rows(len(table), float(shares.validation), float(shares.test), 0)
-    numbers = [column for column in columns if column.kind == "number"]
-    write_text(config_template(comments, default_flow(len(training), len(numbers))))
+    training, _, _ = split_rows(len(table), float(data_config.validation), float(data_config.test), 0)
+    numbers = [column for column in columns if column.numeric]
+    write_text(config_template(comments, default_flow(len(training), len(numbers)), data_config))

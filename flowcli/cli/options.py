@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
@@ -19,16 +20,42 @@ def _complete_setting(incomplete: str) -> list[str]:
     return [f"{key}=" for key in setting_keys() if key.startswith(incomplete)]
 
 
-def _checked_output(output: str) -> str:
+class Form(str, Enum):
+    """The formats of :mod:`flowcli.tables.formats`."""
+
+    csv = "csv"
+    tsv = "tsv"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    arrow = "arrow"
+    arrows = "arrows"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def _checked_output(context: typer.Context, output: str) -> str:
+    import sys
+
     from flowcli.errors import UsageError
-    from flowcli.tables.formats import output_format
+    from flowcli.tables.formats import TEXT, output_format
 
     try:
-        if output != "-":
-            output_format(output)
+        form, _ = output_format(output, context.params.get("form"))
     except UsageError as error:
         raise typer.BadParameter(str(error)) from None
+    if output == "-" and form not in TEXT and sys.stdout.isatty():
+        raise typer.BadParameter(f"{form} is not for a terminal: name a file, or pipe it on")
     return output
+
+
+def _checked_encoding(name: str | None) -> str | None:
+    from flowcli.config.encodings import check_encoding
+
+    try:
+        return None if name is None else check_encoding(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _checked_device(name: str) -> str:
@@ -45,7 +72,7 @@ Data = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="DATA...",
-        help="CSV, TSV, JSON lines or Parquet; gzip, zstd, bz2 and xz are undone; '-' is stdin.",
+        help="CSV, TSV, JSON lines, Parquet or Arrow; gzip, zstd, bz2 and xz are undone; '-' is stdin.",
         show_default=False,
     ),
 ]
@@ -65,8 +92,29 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write; the ending says the format (.csv, .tsv, .jsonl, .parquet); '-' is stdout, as CSV.",
+        help="Where to write; the ending says the format (.csv, .tsv, .jsonl, .parquet, .arrow, .arrows) and, behind "
+        "the first three, a compression (.gz, .zst, .xz, .bz2); '-' is stdout, as CSV.",
         callback=_checked_output,
+    ),
+]
+Format = Annotated[
+    Form | None,
+    typer.Option(
+        "--format",
+        help="The format to write, whatever the ending says; arrow is Arrow's file, arrows its stream.",
+        show_default=False,
+        # Known when --output is checked.
+        is_eager=True,
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        metavar="NAME",
+        help="The encoding of text in DATA, like latin-1; by default utf-8.",
+        callback=_checked_encoding,
+        show_default=False,
     ),
 ]
 ConfigName = Annotated[

@@ -93,15 +93,18 @@ def write_json(value: Any) -> None:
     write_text(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def write_tables(tables: Iterable[pa.Table], output: str) -> None:
-    """Write a table that comes in pieces to stdout as CSV, or to a file in the format of its ending."""
+def write_tables(tables: Iterable[pa.Table], output: str, form: str | None = None) -> None:
+    """Write a table that comes in pieces to stdout, or to a file; see :func:`flowcli.tables.formats.output_format`."""
     from flowcli.files import written_whole
+    from flowcli.tables.compression import compressed
     from flowcli.tables.formats import output_format
     from flowcli.tables.write import table_writer
 
-    form = "csv" if output == STDOUT else output_format(output)
-    with stdout_stream() if output == STDOUT else written_whole(Path(output)) as stream:
-        writer = table_writer(stream, form)
+    form, compression = output_format(output, form)
+    with (
+        stdout_stream() if output == STDOUT else written_whole(Path(output)) as stream,
+        compressed(stream, compression) as packed,
+        table_writer(packed, form) as writer,
+    ):
         for table in tables:
             writer.write(table)
-        writer.close()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowcli.cli.options import Data, Device, ModelPath, Output, sources
+from flowcli.cli.options import Data, Device, Encoding, Format, ModelPath, Output, names, sources
 from flowcli.cli.output import messages, write_tables
+from flowcli.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from flowcli.model import Model
+    from flowcli.tables.keep import KeptColumns
+    from flowcli.tables.table import Table
 
 
 class OnBadRow(str, Enum):
@@ -28,42 +31,56 @@ def score(
     data: Data = None,
     model: ModelPath = None,
     output: Output = "-",
+    form: Format = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Input columns to copy in front of the scores.", show_default=False),
+    ] = None,
+    append: Annotated[bool, typer.Option("--append", help="Copy all input columns in front of the scores.")] = False,
     on_bad_row: Annotated[
         OnBadRow, typer.Option(help="A row that cannot be scored: stop with an error, or leave its score empty.")
     ] = OnBadRow.error,
+    encoding: Encoding = None,
     device: Device = "auto",
 ) -> None:
     """Write each row's log-likelihood.
 
     The output has the column log_prob, in nats, one row for each input row, in order.
 
-    Example: flowcli score test.csv -m runs/iris | tail -n +2 | sort -g | head
+    Example: flowcli score test.csv -m runs/iris --keep id | tail -n +2 | sort -t , -k 2 -g | head
     """
-    names = sources(data)
+    copied = names(keep)
+    if append and keep is not None:
+        raise UsageError("--append copies every column; --keep has none to add")
+    if len(set(copied)) < len(copied):
+        raise UsageError(f"--keep {keep}: names a column twice")
+    files = sources(data)
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)
+    from flowcli.cli.input import chunks, used_names
     from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
+    from flowcli.tables.keep import KeptColumns
 
     use_one_thread()
-    write_tables(_scores(Model.load(path, device), names, on_bad_row.value), output)
+    loaded = Model.load(path, device)
+    used = None if append else used_names(loaded.header.columns) | {*copied}
+    kept = KeptColumns(None if append else copied)
+    write_tables(_scores(loaded, chunks(files, encoding, used), kept, on_bad_row.value), output, form)
 
 
-def _scores(model: Model, names: list[str], on_bad_row: str) -> Iterator[pa.Table]:
+def _scores(model: Model, tables: Iterable[Table], kept: KeptColumns, on_bad_row: str) -> Iterator[pa.Table]:
     import numpy as np
     import pyarrow as pa
 
-    from flowcli.tables.read import read_chunks
-
     unseen = beyond = empty = 0
-    for name in names:
-        for table in read_chunks(name):
-            scores = model.score(table, on_bad_row)
-            unseen += int(scores.unseen_label.sum())
-            beyond += int((np.isneginf(scores.log_prob) & ~scores.unseen_label).sum())
-            empty += int(np.isnan(scores.log_prob).sum())
-            yield pa.table({"log_prob": pa.array(scores.log_prob, from_pandas=True)})
+    for table in tables:
+        scores = model.score(table, on_bad_row)
+        unseen += int(scores.unseen_label.sum())
+        beyond += int((np.isneginf(scores.log_prob) & ~scores.unseen_label).sum())
+        empty += int(np.isnan(scores.log_prob).sum())
+        yield kept.beside(table, "log_prob", pa.array(scores.log_prob, from_pandas=True))
     if unseen:
         messages.note(f"{_rows(unseen)} of probability zero (-inf): a label that was not in training")
     if beyond:

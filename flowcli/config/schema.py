@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from flowcli.config.distributions import BASES, LABEL_MODELS, ORDINAL_MODELS
+from flowcli.config.encodings import check_encoding
 from flowcli.transforms.catalogue import CONDITIONER, Entry, Order, Parameter, Split, TransformerChoice
 from flowcli.transforms.registry import entries
 
@@ -216,7 +217,7 @@ class Part(Section):
     @model_validator(mode="after")
     def _domains_meet(self) -> Part:
         """The base's domain is that of the first transform, and every other transform acts on all real numbers."""
-        names = _names(self)
+        names = transform_names(self)
         if self.base.name == "uniform" and names[:1] != ["logit"]:
             raise ValueError("base 'uniform' lives on the unit cube: the first transform must be logit")
         expected = 1 if self.base.name == "uniform" else 0
@@ -228,12 +229,12 @@ class Part(Section):
 _UNIT = [name for name, entry in entries().items() if entry.domain == "unit"]
 
 
-def _names(chain: Part | Chain) -> list[str]:
+def transform_names(chain: Part | Chain) -> list[str]:
     """The names of all transforms, from base to data."""
     once: list[str] = []
     for transform in chain.transforms or []:
         inner = transform.parameters
-        once += _names(inner) if isinstance(inner, Chain) else [transform.name]
+        once += transform_names(inner) if isinstance(inner, Chain) else [transform.name]
     return once * min(chain.repeat, 2)  # twice says all that more would
 
 
@@ -375,6 +376,46 @@ class TrainConfig(Section):
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+class ColumnConfig(Section):
+    """What a column is; a kind alone is short for a mapping with it."""
+
+    kind: Literal["number", "continuous", "integer", "date", "label", "ordinal"] | None = Field(
+        default=None,
+        description="number: its grid and spikes are found; continuous: it has none; integer: whole numbers; "
+        "ordinal: whole numbers, each with a probability",
+    )
+    lower: Annotated[float, Field(allow_inf_nan=False)] | None = Field(default=None, description="no value is below it")
+    upper: Annotated[float, Field(allow_inf_nan=False)] | None = Field(default=None, description="no value is above it")
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="the grid that the values were rounded to"
+    )
+    spikes: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=list, max_length=1000, description="values with a probability of their own, like 0"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _sound(self) -> ColumnConfig:
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError("lower is not below upper")
+        numeric = [key for key in ("lower", "upper", "step") if getattr(self, key) is not None]
+        numeric += ["spikes"] if self.spikes else []
+        if numeric and self.kind in ("date", "label", "ordinal"):
+            raise ValueError(f"{numeric[0]} is of number columns, and kind is {self.kind}")
+        if self.step is not None and self.kind == "continuous":
+            raise ValueError("a continuous column has no step")
+        return self
+
+    @model_serializer
+    def _what_is_said(self) -> Any:
+        said = {key: getattr(self, key) for key in type(self).model_fields if getattr(self, key) not in (None, [])}
+        return said["kind"] if list(said) == ["kind"] else said
+
+
 class DataConfig(Section):
     """Which columns and rows take part, and how."""
 
@@ -382,13 +423,22 @@ class DataConfig(Section):
         default_factory=list, description="columns that are given, not modelled: p(others | context)"
     )
     drop: list[str] = Field(default_factory=list, description="columns that are left out")
-    kinds: dict[str, Literal["number", "label", "ordinal"]] = Field(
+    kinds: dict[str, ColumnConfig] = Field(
         default_factory=dict,
-        description="kinds of columns, where they are not to be inferred, as {count: ordinal}; "
-        "ordinal: whole numbers, each with a probability",
+        description="what columns are, where that is not to be inferred, as {code: label, share: {lower: 0, upper: 1}}",
+    )
+    plain: bool = Field(
+        default=False, description="numbers as they are: no bounds, heavy tails or spikes are looked for"
+    )
+    missing: Literal["model", "drop", "impute", "error"] = Field(
+        default="model",
+        description="missing cells: modelled, too; or their rows dropped; or filled with the median or commonest label",
     )
     validation: Share | str = Field(default=0.1, description="share of the rows, or a file, that decides when to stop")
     test: Share | str = Field(default=0.1, description="share of the rows, or a file, for the final score")
+    encoding: Annotated[str, AfterValidator(check_encoding)] = Field(
+        default="utf-8", description="of CSV, TSV and JSON lines; latin-1, say"
+    )
 
 
 class Config(Section):

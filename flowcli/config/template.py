@@ -11,8 +11,8 @@ from flowcli.config.load import dump_config
 from flowcli.config.schema import Config, DataConfig, FlowConfig, Section, TrainConfig
 
 
-def config_template(comments: Sequence[str], flow: FlowConfig | None) -> str:
-    """YAML with every key, its default and what it means; ``comments`` go on top.
+def config_template(comments: Sequence[str], flow: FlowConfig | None, data: DataConfig) -> str:
+    """YAML with every key, its default (or its value in ``data``) and what it means; ``comments`` go on top.
 
     Without ``flow`` the architecture is left out, so that it is chosen for the table.
     """
@@ -24,7 +24,7 @@ def config_template(comments: Sequence[str], flow: FlowConfig | None) -> str:
         lines += ["flow:  # from base to data; 'flowcli transforms' lists what can stand here"]
         lines += _block(dumped)
     lines += _section("train", TrainConfig())
-    lines += _section("data", DataConfig())
+    lines += _section("data", data)
     lines += [f"seed: {Config().seed}  # {Config.model_fields['seed'].description}"]
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from flowcli.config.schema import Chain as ChainConfig
 from flowcli.config.schema import Choice, FlowConfig, Part, check_factors
 from flowcli.config.schema import Factor as FactorConfig
 from flowcli.errors import ConfigError
-from flowcli.flows.base import Base
+from flowcli.flows.base import Base, SkippingBase
 from flowcli.flows.density import Place, TableDensity
 from flowcli.flows.factor import Factor
 from flowcli.flows.flow import Flow
@@ -46,7 +46,9 @@ def build_density(config: FlowConfig, layout: Layout, seed: int = 0) -> TableDen
             parts = [part for part, keep in zip(parts, kept, strict=True) if keep]
             places = [place for place, keep in zip(places, kept, strict=True) if keep]
         factors = [_named_factor(part, place, layout) for part, place in zip(parts, places, strict=True)]
-        return TableDensity(factors, places, [size for _, size in layout.labels], whole=config.factors is None)
+        sizes = [size for _, size in layout.labels]
+        whole = config.factors is None
+        return TableDensity(factors, places, sizes, whole, layout.supports, layout.states)
 
 
 def _whole(layout: Layout) -> Place:
@@ -141,7 +143,11 @@ def _factor(part: Part, place: Place, layout: Layout) -> Factor:
         raise ConfigError(["needs transforms for its number columns"])
     base = cast(Base, _build(part.base, len(columns), given))
     chain = _build_chain(part, columns, given, layout.constant, moved=False)
-    return Factor(labels, ordinals, Flow(base, chain))
+    in_layout = [layout.state_of(number) for number in place.numbers]
+    states = [None if state is None else place.labels.index(state) for state in in_layout]
+    if any(state is not None for state in states) and not (chain.skips() and isinstance(base, SkippingBase)):
+        raise ConfigError(["a transform or base that mixes all columns cannot leave out missing cells or spikes"])
+    return Factor(labels, ordinals, Flow(base, chain), states)
 
 
 def _refuse_idle(part: Part, layout: Layout) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowcli.config.schema import FlowConfig
+from flowcli.config.distributions import BASES
+from flowcli.config.schema import FlowConfig, Part, transform_names
+from flowcli.transforms.registry import entries
 
 
 def with_default(flow: FlowConfig | None, rows: int, features: int) -> FlowConfig:
@@ -33,3 +35,11 @@ def default_flow(rows: int, features: int) -> FlowConfig:
     if features > 1:
         steps.append({"permute": {"order": "random"}})
     return FlowConfig.model_validate({"repeat": layers, "transforms": steps})
+
+
+def mixes_all_columns(flow: FlowConfig | None) -> list[str]:
+    """The names of the config's transforms and bases that cannot leave out columns of a row."""
+    parts: list[Part] = [] if flow is None else [*flow.factors] if flow.factors is not None else [flow]
+    names = [name for part in parts for name in (part.base.name, *transform_names(part))]
+    able = {entry.name for entry in (*BASES, *entries().values()) if entry.skips_absent}
+    return [name for name in dict.fromkeys(names) if name not in able]

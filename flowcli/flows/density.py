@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from flowcli.flows.factor import Factor
+from flowcli.flows.factor import Factor, are_present
 from flowcli.flows.rows import Rows
+from flowcli.transforms.bijection import only, sum_features
+from flowcli.transforms.supports import Support, Supports
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,24 @@ class Place:
 class TableDensity(nn.Module):
     """``p(row | context) = product over factors of p(columns | parents)``, the factors in an order of descent.
 
-    Most densities have one factor, over all columns and given the whole context. Log-densities are ``(n,)``,
-    in nats, over standardised numbers.
+    Most densities have one factor, over all columns and given the whole context. Log-densities are ``(n,)``, in
+    nats, in the data's own units. The numbers of rows are as the encoder gives them; the factors see them on the
+    real line, and 0 where a row has none.
     """
 
     def __init__(
-        self, factors: Sequence[Factor], places: Sequence[Place], cardinalities: Sequence[int], whole: bool
+        self,
+        factors: Sequence[Factor],
+        places: Sequence[Place],
+        cardinalities: Sequence[int],
+        whole: bool,
+        supports: Sequence[Support] = (),
+        states: Sequence[int | None] = (),
     ) -> None:
         """``whole``: the one factor has all columns in the table's order, and is given the whole context."""
         super().__init__()
+        self.supports = Supports(supports or [Support()] * sum(len(place.numbers) for place in places))
+        self.states = list(states)
         self.whole = whole
         self.factors = nn.ModuleList(factors)
         self.places = list(places)
@@ -84,12 +95,30 @@ class TableDensity(nn.Module):
             parts.append(ordinals.standardized(its_own)[..., at : at + 1])
         return torch.cat([*parts, rows.context[..., list(place.context)]], dim=-1)
 
+    def _on_real_line(self, rows: Rows) -> tuple[Rows, Tensor]:
+        """The rows as the factors see them, and the log-determinant of the way there, ``(n,)``."""
+        real, log_slopes = self.supports.to_real(rows.numbers)
+        present = are_present(rows.labels, self.states)
+        return replace(rows, numbers=only(real, present)), sum_features(log_slopes, present)
+
+    def blurred(self, rows: Rows, uniforms: Tensor, normals: Tensor) -> Rows:
+        """Rows with numbers spread over the steps of their grids, and then moved by normal noise on the real line.
+
+        Args:
+            uniforms: numbers in [0, 1), (n, d).
+            normals: the noise, (n, d).
+        """
+        real = self.supports.to_real(self.supports.spread_over_steps(rows.numbers, uniforms))[0]
+        return replace(rows, numbers=self.supports.from_real(real + normals))
+
     def log_prob(self, rows: Rows) -> Tensor:
         """Log-density of each row."""
-        return torch.stack([factor.log_prob(self._own(rows, place)) for factor, place in self._each()]).sum(0)
+        rows, log_det = self._on_real_line(rows)
+        return torch.stack([factor.log_prob(self._own(rows, place)) for factor, place in self._each()]).sum(0) + log_det
 
     def encode(self, rows: Rows) -> Tensor:
-        """The latents of the numbers, ``(n, d)``."""
+        """The latents of the numbers, ``(n, d)``; NaN where a row has none."""
+        rows = self._on_real_line(rows)[0]
         latent = torch.empty_like(rows.numbers)
         for factor, place in self._each():
             latent[..., list(place.numbers)] = factor.encode(self._own(rows, place))
@@ -102,7 +131,7 @@ class TableDensity(nn.Module):
             own = self._own(Rows(numbers, rows.labels, rows.ordinals, rows.context), place)
             latent = rows.numbers[..., list(place.numbers)]
             numbers[..., list(place.numbers)] = factor.decode(Rows(latent, own.labels, own.ordinals, own.context))
-        return numbers
+        return self.supports.from_real(numbers)
 
     def sample(self, uniforms: Tensor, context: Tensor) -> Rows:
         """Rows from uniform numbers in [0, 1), ``(n, noise_features)``, given their context."""
@@ -119,9 +148,10 @@ class TableDensity(nn.Module):
             rows.numbers[:, list(place.numbers)] = drawn.numbers
             rows.labels[:, list(place.labels)] = drawn.labels
             rows.ordinals[:, list(place.ordinals)] = drawn.ordinals
-        return rows
+        return replace(rows, numbers=self.supports.from_real(rows.numbers))
 
     def initialize(self, rows: Rows) -> None:
         """Take the start from training rows."""
+        rows = self._on_real_line(rows)[0]
         for factor, place in self._each():
             factor.initialize(self._own(rows, place))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -20,8 +21,16 @@ class Factor(nn.Module):
     factor's own columns; their context is what it is given. A kind that the factor has no column of has no model.
     """
 
-    def __init__(self, labels: LabelModel | None, ordinals: IntegerFlow | None, flow: Flow | None) -> None:
+    def __init__(
+        self,
+        labels: LabelModel | None,
+        ordinals: IntegerFlow | None,
+        flow: Flow | None,
+        states: Sequence[int | None] = (),
+    ) -> None:
+        """``states``: of each number column, which label is the state that says whether a row has a number there."""
         super().__init__()
+        self.states = list(states)
         self.labels = labels
         self.ordinals = ordinals
         self.flow = flow
@@ -52,16 +61,21 @@ class Factor(nn.Module):
         if self.ordinals is not None:
             total = total + self.ordinals.log_prob(rows.ordinals, self._for_ordinals(rows))
         if self.flow is not None:
-            total = total + self.flow.log_prob(rows.numbers, self._for_numbers(rows))
+            present = are_present(rows.labels, self.states)
+            total = total + self.flow.log_prob(rows.numbers, self._for_numbers(rows), present)
         return total
 
     def encode(self, rows: Rows) -> Tensor:
         """The latents of the numbers, ``(n, d)``."""
-        return rows.numbers if self.flow is None else self.flow.encode(rows.numbers, self._for_numbers(rows))
+        if self.flow is None:
+            return rows.numbers
+        return self.flow.encode(rows.numbers, self._for_numbers(rows), are_present(rows.labels, self.states))
 
     def decode(self, rows: Rows) -> Tensor:
         """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
-        return rows.numbers if self.flow is None else self.flow.decode(rows.numbers, self._for_numbers(rows))
+        if self.flow is None:
+            return rows.numbers
+        return self.flow.decode(rows.numbers, self._for_numbers(rows), are_present(rows.labels, self.states))
 
     def sample(self, uniforms: Tensor, context: Tensor) -> Rows:
         """Rows from uniform numbers in [0, 1), ``(n, sum of noise_features)``, and what the factor is given."""
@@ -73,7 +87,8 @@ class Factor(nn.Module):
         if self.ordinals is not None:
             rows = replace(rows, ordinals=self.ordinals.sample(for_ordinals, self._for_ordinals(rows)))
         if self.flow is not None:
-            rows = replace(rows, numbers=self.flow.sample(for_numbers, self._for_numbers(rows)))
+            present = are_present(rows.labels, self.states)
+            rows = replace(rows, numbers=self.flow.sample(for_numbers, self._for_numbers(rows), present))
         return rows
 
     def initialize(self, rows: Rows) -> None:
@@ -81,7 +96,16 @@ class Factor(nn.Module):
         if self.labels is not None:
             self.labels.initialize(rows.labels)
         if self.flow is not None:
-            self.flow.initialize(rows.numbers, self._for_numbers(rows))
+            present = are_present(rows.labels, self.states)
+            self.flow.initialize(rows.numbers, self._for_numbers(rows), present)
+
+
+def are_present(labels: Tensor, states: Sequence[int | None]) -> Tensor | None:
+    """Which numbers a row has, ``(n, d)``, by the states among its labels; ``None`` where there are no states."""
+    if all(state is None for state in states):
+        return None
+    everywhere = torch.ones_like(labels[..., 0], dtype=torch.bool)
+    return torch.stack([everywhere if at is None else labels[..., at] == 0 for at in states], dim=-1)
 
 
 def _together(*parts: Tensor) -> Tensor | None:

@@ -40,9 +40,10 @@ class LabelModel(nn.Module):
 
     @torch.no_grad()
     def initialize(self, codes: Tensor) -> None:
-        """Set the frequencies from training rows."""
+        """Set the frequencies from training rows; what none of them has counts as half a row."""
         counts = self.one_hot(codes).sum(0)
-        self.frequencies.copy_(counts / len(codes))
+        columns = torch.split(torch.where(counts > 0, counts, 0.5), self.cardinalities)
+        self.frequencies.copy_(torch.cat([column / column.sum() for column in columns]))
 
     def log_prob(self, codes: Tensor, context: Tensor | None) -> Tensor:
         """Log-probability; ``-inf`` where a label was not in training."""

@@ -38,9 +38,14 @@ class Rows:
     def _each(self, function: Callable[[Tensor], Tensor]) -> Rows:
         return Rows(*(function(part) for part in (self.numbers, self.labels, self.ordinals, self.context)))
 
+    def to(self, device: torch.device) -> Rows:
+        """The rows on a device."""
+        return self._each(lambda part: part.to(device))
+
     def take(self, index: Tensor) -> Rows:
-        """The rows at these indices."""
-        return self._each(lambda part: part[index])
+        """The rows at these indices; codes that are stored in fewer bytes come in eight."""
+        rows = self._each(lambda part: part[index])
+        return Rows(rows.numbers, rows.labels.long(), rows.ordinals, rows.context)
 
     def chunks(self, size: int) -> list[Rows]:
         """The rows in order, ``size`` at a time."""

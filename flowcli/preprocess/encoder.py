@@ -1,9 +1,10 @@
-"""Rows of a table to standardised numbers, label codes and context, and back."""
+"""Rows of a table to numbers, label codes and context, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,22 @@ import pyarrow.compute as pc
 
 from flowcli.errors import DataError
 from flowcli.flows.layout import Layout
-from flowcli.tables.cells import as_numbers, as_text
+from flowcli.preprocess.numbers import column_numbers
+from flowcli.tables.cells import as_numbers, as_text, is_number_type
 from flowcli.tables.columns import Column, describe_missing
+from flowcli.tables.dates import written_dates
 from flowcli.tables.table import Table
+from flowcli.transforms.supports import PLACEHOLDER, Support
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 UNSEEN = -1
+# The state of a partial column's cell that holds a number of the density.
+NUMBER = 0
+# What stands in a partial column, beside the latents, for such a number.
+IN_LATENT = "latent"
 # Beyond it, float64 does not hold every whole number.
 LARGEST_WHOLE = 2.0**53
 
@@ -28,44 +37,59 @@ LARGEST_WHOLE = 2.0**53
 class Encoded:
     """Rows as a model sees them.
 
-    ``numbers`` (n, d) are standardised; ``labels`` (n, l) are positions in the categories, ``UNSEEN``
-    for a label that training had not; ``ordinals`` (n, o) are whole numbers, counted from each column's middle;
-    ``context`` (n, c) holds standardised numbers and one-hot labels.
-    ``bad`` maps the index of a row that cannot be scored to the reason.
+    ``numbers`` (n, d) are in units of each column's scale, from its mean, and a placeholder where a row has none.
+    ``labels`` (n, l) are positions in the categories, ``UNSEEN`` for a label that training had not, and after the
+    label columns the states of the partial ones. ``ordinals`` (n, o) are whole numbers, counted from each column's
+    middle; ``context`` (n, c) holds standardised numbers and one-hot labels. ``outside`` (n,): a number beyond its
+    column's bounds. ``bad`` maps the index of a row that cannot be scored to the reason.
     """
 
     numbers: Floats
     labels: Codes
     ordinals: Floats
     context: Floats
+    outside: Flags
     bad: Mapping[int, str]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Encoded:
+        """The rows at these indices, none of which is bad."""
+        numbers, labels, ordinals, context, outside = (part[rows] for part in self._arrays())
+        return Encoded(numbers, labels, ordinals, context, outside, {})
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.numbers, self.labels, self.ordinals, self.context, self.outside
+
+
+def concatenated(parts: Sequence[Encoded]) -> Encoded:
+    """Rows one after the other, none of which is bad."""
+    arrays = zip(*(part._arrays() for part in parts), strict=True)
+    numbers, labels, ordinals, context, outside = (np.concatenate(each) for each in arrays)
+    return Encoded(numbers, labels, ordinals, context, outside, {})
 
 
 class TableEncoder:
-    """The columns of a model, as a map between tables and arrays.
-
-    Standardisation is ``z = (x - mean) / scale``; ``log_det`` is ``log|det dz/dx|``, in nats.
-    """
+    """The columns of a model, as a map between tables and arrays."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
-        self.numbers = [c for c in columns if c.kind == "number" and not c.context]
+        self.numbers = [c for c in columns if c.numeric and not c.context]
         self.labels = [c for c in columns if c.kind == "label" and not c.context]
+        self.partial = [c for c in self.numbers if c.partial]
         self.ordinals = [c for c in columns if c.kind == "ordinal" and not c.context]
-        self.context = [c for c in columns if c.kind != "constant" and c.context]
-        self.mean = np.array([c.mean for c in self.numbers])
-        self.scale = np.array([c.scale for c in self.numbers])
-        self.log_det = -float(np.log(self.scale).sum())
+        self.context = [c for c in columns if c.kind not in ("constant", "identifier") and c.context]
 
     @property
     def layout(self) -> Layout:
         """The columns as a density sees them."""
+        labels = [(c.name, c.codes) for c in self.labels] + [(c.name, c.states) for c in self.partial]
         return Layout(
             numbers=tuple(c.name for c in self.numbers),
-            labels=tuple((c.name, len(c.categories)) for c in self.labels),
+            supports=tuple(_support(c) for c in self.numbers),
+            states=tuple(len(self.labels) + self.partial.index(c) if c.partial else None for c in self.numbers),
+            labels=tuple(labels),
             ordinals=tuple((c.name, c.scale) for c in self.ordinals),
-            context=tuple((c.name, len(c.categories) if c.kind == "label" else 1) for c in self.context),
-            constant=tuple(c.name for c in self.columns if c.kind == "constant"),
+            context=tuple((c.name, _context_width(c)) for c in self.context),
+            constant=tuple(c.name for c in self.columns if c.kind in ("constant", "identifier")),
         )
 
     @property
@@ -78,6 +102,13 @@ class TableEncoder:
         """The columns that have probabilities, and no latent."""
         return [*self.labels, *self.ordinals]
 
+    def empty(self) -> Encoded:
+        """No rows."""
+        width = sum(_context_width(column) for column in self.context)
+        shapes = len(self.numbers), len(self.labels) + len(self.partial), len(self.ordinals), width
+        numbers, labels, ordinals, context = (np.empty((0, columns)) for columns in shapes)
+        return Encoded(numbers, labels.astype(np.int64), ordinals, context, np.zeros(0, dtype=bool), {})
+
     def encode(self, table: Table) -> Encoded:
         """Encode rows; columns are found by name, others are ignored.
 
@@ -85,31 +116,58 @@ class TableEncoder:
             DataError: columns are missing.
         """
         self._require([*self.numbers, *self.discrete, *self.context], table)
-        return self._encoded(self.numbers, table)
+        bad: dict[int, str] = {}
+        outside = np.zeros(len(table), dtype=bool)
+        numbers, states = [], []
+        for column in self.numbers:
+            values, state = _state(column, table, bad)
+            outside |= _beyond(column, values) & (state == NUMBER)
+            held = (state == NUMBER) & np.isfinite(values)
+            with np.errstate(invalid="ignore", over="ignore"):
+                numbers.append(np.where(held, (values - column.mean) / column.scale, PLACEHOLDER))
+            if column.partial:
+                states.append(state)
+        return self._encoded(numbers, states, table, outside, bad)
 
     def encode_context(self, table: Table) -> Encoded:
         """Encode only the context columns of rows, for sampling given them."""
         self._require(self.context, table)
         bad: dict[int, str] = {}
         empty = np.empty((len(table), 0))
-        return Encoded(empty, empty.astype(np.int64), empty, self._encode_context(table, bad), bad)
+        context = self._encode_context(table, bad)
+        return Encoded(empty, empty.astype(np.int64), empty, context, np.zeros(len(table), dtype=bool), bad)
 
     def encode_latent(self, table: Table) -> Encoded:
-        """Encode rows of ``z1..zd`` with label and context columns, as :meth:`latent_cells` writes them."""
+        """Encode rows as :meth:`latent_cells` writes them: ``numbers`` are the latents, 0 where a row has none."""
         latent = [Column(name=name, kind="number", reason="latent") for name in self.latent_names]
-        self._require([*latent, *self.discrete, *self.context], table)
-        return self._encoded(latent, table)
-
-    def _encoded(self, numbers: Sequence[Column], table: Table) -> Encoded:
+        self._require([*latent, *self.partial, *self.discrete, *self.context], table)
         bad: dict[int, str] = {}
-        standardized = [_standardized(column, table, bad) for column in numbers]
+        states = [_latent_state(column, table, bad) for column in self.partial]
+        lacking: Codes = np.sum([np.zeros(len(table)), *(state != NUMBER for state in states)], axis=0).astype(np.int64)
+        numbers, holes = [], np.zeros(len(table), dtype=np.int64)
+        for column in latent:
+            values = as_numbers(table.column(column.name))
+            holes += values.missing
+            if not self.partial:
+                _tell_bad(column, table, ~np.isfinite(values.values), bad)
+            else:
+                _tell_bad(column, table, ~np.isfinite(values.values) & ~values.missing, bad)
+            numbers.append(np.where(np.isfinite(values.values), values.values, 0.0))
+        for row in np.flatnonzero(holes != lacking) if self.partial else ():
+            bad.setdefault(int(row), "as many latents are missing as columns have no number, and here they differ")
+        return self._encoded(numbers, states, table, np.zeros(len(table), dtype=bool), bad)
+
+    def _encoded(
+        self, numbers: list[Floats], states: list[Codes], table: Table, outside: Flags, bad: dict[int, str]
+    ) -> Encoded:
         labels = [_codes(column, table, bad) for column in self.labels]
         ordinals = [_whole(column, table, bad) for column in self.ordinals]
         return Encoded(
-            _side_by_side(standardized, len(table)),
-            _side_by_side(labels, len(table)).astype(np.int64),
+            _side_by_side(numbers, len(table)),
+            _side_by_side([*labels, *states], len(table)).astype(np.int64),
             _side_by_side(ordinals, len(table)),
             self._encode_context(table, bad),
+            outside,
             bad,
         )
 
@@ -121,7 +179,7 @@ class TableEncoder:
             DataError: a label or context column has one of these names.
         """
         names = [f"z{position}" for position in range(1, len(self.numbers) + 1)]
-        for column in (*self.discrete, *self.context):
+        for column in (*self.partial, *self.discrete, *self.context):
             if column.name in names:
                 raise DataError(f"column {column.name!r} has a latent's name: encode needs another name for it")
         return names
@@ -132,34 +190,50 @@ class TableEncoder:
         """Rows in the data's own columns, order and units.
 
         Args:
-            numbers: standardised numbers, (n, d).
-            labels: label codes, (n, l).
+            numbers: numbers in units of each column's scale, (n, d).
+            labels: label codes and states, (n, l).
             ordinals: whole numbers from each column's middle, (n, o).
             context: the context columns' cells as given, or ``None`` when there are none.
-            rounded: write each number with as many decimals as the training rows had.
+            rounded: bring each number onto its column's grid, and write it with as many decimals as the training
+                rows had.
         """
         cells: dict[str, pa.Array | pa.ChunkedArray] = {}
+        state_at = len(self.labels)
         for position, column in enumerate(self.numbers):
             values = numbers[:, position] * column.scale + column.mean
-            cells[column.name] = _as_written(values, column) if rounded else pa.array(values)
+            if rounded:
+                values = _on_grid(values, column)
+            if column.partial:
+                values = _with_spikes(values, labels[:, state_at], column)
+                state_at += 1
+            cells[column.name] = _as_written(values, column, rounded)
         for position, column in enumerate(self.labels):
-            cells[column.name] = pa.array(column.categories).take(pa.array(labels[:, position]))
+            cells[column.name] = _label_cells(labels[:, position], column)
         for position, column in enumerate(self.ordinals):
             cells[column.name] = _as_integers(ordinals[:, position] + round(column.mean))
         for column in self.columns:
             if column.kind == "constant":
-                cells[column.name] = pa.array([column.value] * len(numbers), pa.string())
+                cells[column.name] = pa.array([column.value or None] * len(numbers), pa.string())
             elif column.context and context is not None:
                 cells[column.name] = context.column(column.name)
-        return pa.table({column.name: cells[column.name] for column in self.columns})
+        return pa.table({c.name: cells[c.name] for c in self.columns if c.kind != "identifier"})
 
-    def latent_cells(self, latent: Floats, table: Table) -> pa.Table:
-        """Latents ``z1..zd``, then the label and context columns as they are in the table."""
+    def latent_cells(self, latent: Floats, labels: Codes, table: Table) -> pa.Table:
+        """Latents ``z1..zd``, then the label and context columns as they are in the table.
+
+        A partial column comes too: its spike, nothing where the cell is missing, or the word ``latent``.
+        """
         cells: dict[str, pa.Array | pa.ChunkedArray] = {
-            name: pa.array(latent[:, position]) for position, name in enumerate(self.latent_names)
+            name: pa.array(latent[:, position], mask=np.isnan(latent[:, position]))
+            for position, name in enumerate(self.latent_names)
         }
         for column in self.columns:
-            if column in self.discrete or column in self.context:
+            if column in self.partial:
+                states = labels[:, len(self.labels) + self.partial.index(column)]
+                spikes = _as_written(np.array(column.spikes), column, True).cast(pa.string()).to_pylist()
+                words = pa.array([IN_LATENT, *spikes, *([None] if column.missing else [])], pa.string())
+                cells[column.name] = words.take(pa.array(states))
+            elif column in self.discrete or column in self.context:
                 cells[column.name] = table.column(column.name)
         return pa.table(cells)
 
@@ -169,14 +243,19 @@ class TableEncoder:
             if column.kind == "ordinal":
                 features.append(_whole(column, table, bad)[:, None] / column.scale)
                 continue
-            if column.kind == "number":
-                features.append(_standardized(column, table, bad)[:, None])
+            if column.numeric:
+                values, state = _state(column, table, bad)
+                there = np.isfinite(values) & (state == NUMBER)
+                standardized = np.where(there, (values - column.mean) / column.scale, 0.0)
+                features.append(standardized[:, None])
+                if column.missing:
+                    features.append((state != NUMBER)[:, None].astype(np.float64))
                 continue
             codes = _codes(column, table, bad)
             for row in np.flatnonzero(codes == UNSEEN):
                 value = table.column(column.name)[int(row)].as_py()
                 bad.setdefault(int(row), f"column {column.name!r}: {value!r} was not among the training rows")
-            features.append((codes[:, None] == np.arange(len(column.categories))).astype(np.float64))
+            features.append((codes[:, None] == np.arange(column.codes)).astype(np.float64))
         return np.concatenate(features, axis=1)
 
     @staticmethod
@@ -186,19 +265,78 @@ class TableEncoder:
             raise DataError(describe_missing(missing, table.names, table.source()))
 
 
-def _standardized(column: Column, table: Table, bad: dict[int, str]) -> Floats:
+def _support(column: Column) -> Support:
+    step = 0.0 if column.step is None else column.step / abs(column.scale)
+    return Support(map=column.map, center=column.center, spread=column.spread, unit=column.scale, step=step)
+
+
+def _context_width(column: Column) -> int:
+    if column.kind == "label":
+        return column.codes
+    return 2 if column.numeric and column.missing else 1
+
+
+def _state(column: Column, table: Table, bad: dict[int, str]) -> tuple[Floats, Codes]:
+    """A numeric column's cells and their states; what is no number, or missing for the first time, is bad."""
+    numbers = column_numbers(column, table.column(column.name))
+    values = numbers.values
+    if column.fill is not None and numbers.missing.any():
+        filling = column_numbers(column, pa.chunked_array([[column.fill]])).values[0]
+        values = np.where(numbers.missing, filling, values)
+    state = np.full(len(values), NUMBER, dtype=np.int64)
+    for position, spike in enumerate(column.spikes, 1):
+        state[np.abs(values - spike) <= 1e-9 * max(abs(spike), 1e-300)] = position
+    wrong = ~np.isfinite(values)
+    if column.missing:
+        state[numbers.missing] = column.states - 1
+        wrong &= ~numbers.missing
+    _tell_bad(column, table, wrong, bad)
+    return values, state
+
+
+def _latent_state(column: Column, table: Table, bad: dict[int, str]) -> Codes:
+    """The states of a partial column as :meth:`TableEncoder.latent_cells` writes them."""
     cells = table.column(column.name)
-    numbers = as_numbers(cells)
-    wrong = ~np.isfinite(numbers.values)
+    text = as_text(cells.cast(pa.string()))
+    latent = np.asarray(pc.equal(text, IN_LATENT).fill_null(False))
+    others = Table(pa.table({column.name: pc.if_else(pa.array(latent), None, text)}), table.origins, table.index)
+    told: dict[int, str] = {}
+    _, states = _state(column, others, told)
+    for row, reason in told.items():
+        if not latent[row]:
+            bad.setdefault(row, reason)
+    for stray in np.flatnonzero((states == NUMBER) & ~latent):
+        cell = text[int(stray)].as_py()
+        bad.setdefault(int(stray), f"column {column.name!r}: {cell!r} is none of its spikes, and is not 'latent'")
+    return np.where(latent, NUMBER, states)
+
+
+def _beyond(column: Column, values: Floats) -> Flags:
+    """Where a value is beyond the column's bounds."""
+    with np.errstate(invalid="ignore"):
+        below = values < column.lower if column.lower is not None else np.zeros(len(values), dtype=bool)
+        above = values > column.upper if column.upper is not None else np.zeros(len(values), dtype=bool)
+        return np.asarray(below | above | (np.abs(values - column.mean) > LARGEST_DEVIATION * abs(column.scale)))
+
+
+# In units of a column's scale: beyond it the arithmetic overflows, and nothing has a density.
+LARGEST_DEVIATION = 1e100
+
+
+def _tell_bad(column: Column, table: Table, wrong: Flags, bad: dict[int, str]) -> None:
+    if not wrong.any():
+        return
+    cells = table.column(column.name)
+    numbers = column_numbers(column, cells)
+    what = "a date as the training rows have them" if column.kind == "date" else "a number"
     for row in np.flatnonzero(wrong):
         if numbers.missing[row]:
             reason = "the cell is missing"
         elif numbers.invalid[row]:
-            reason = f"{cells[int(row)].as_py()!r} is not a number"
+            reason = f"{cells[int(row)].as_py()!r} is not {what}"
         else:
             reason = "the number is infinite"
         bad.setdefault(int(row), f"column {column.name!r}: {reason}")
-    return (numbers.values - column.mean) / column.scale
 
 
 def _whole(column: Column, table: Table, bad: dict[int, str]) -> Floats:
@@ -207,8 +345,7 @@ def _whole(column: Column, table: Table, bad: dict[int, str]) -> Floats:
     In float64 here: float32 holds large numbers only roughly.
     """
     cells = table.column(column.name)
-    _standardized(column, table, bad)
-    values = as_numbers(cells).values
+    values, _ = _state(column, table, bad)
     for row in np.flatnonzero(np.isfinite(values) & (np.rint(values) != values)):
         bad.setdefault(int(row), f"column {column.name!r}: {cells[int(row)].as_py()!r} is not a whole number")
     for row in np.flatnonzero(np.isfinite(values) & (np.abs(values) > LARGEST_WHOLE)):
@@ -221,21 +358,59 @@ def _side_by_side(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:
 
 
 def _codes(column: Column, table: Table, bad: dict[int, str]) -> Codes:
-    text = as_text(table.column(column.name))
-    for row in np.flatnonzero(np.asarray(text.is_null())):
-        bad.setdefault(int(row), f"column {column.name!r}: the cell is missing")
-    codes = pc.index_in(text, value_set=pa.array(column.categories)).fill_null(UNSEEN)
-    return np.asarray(codes, dtype=np.int64)
+    cells = table.column(column.name)
+    text = as_text(cells)
+    if column.fill is not None:
+        text = text.fill_null(column.fill)
+    codes = pc.index_in(text, value_set=pa.array(column.categories))
+    if column.cells in ("integer", "number") and is_number_type(cells):
+        # 79.0 is the label 79.
+        categories = pa.array([float(category) for category in column.categories])
+        codes = pc.coalesce(codes, pc.index_in(cells.cast(pa.float64(), safe=False), value_set=categories))
+    missing = np.asarray(text.is_null())
+    result = np.array(codes.fill_null(UNSEEN), dtype=np.int64)
+    if column.missing:
+        result[missing] = len(column.categories)
+    else:
+        for row in np.flatnonzero(missing):
+            bad.setdefault(int(row), f"column {column.name!r}: the cell is missing")
+    return result
 
 
-def _as_written(values: Floats, column: Column) -> pa.Array:
-    """The values with the column's decimals; its type is the column's, whatever the values."""
-    if column.decimals is None:
-        return pa.array(values)
-    if column.decimals == 0 and abs(column.mean) + 1000 * column.scale < 2**53:
-        return _as_integers(values)
-    return pa.array(np.round(values, column.decimals) + 0.0)  # no minus zero
+def _on_grid(values: Floats, column: Column) -> Floats:
+    """Values brought to the nearest place of the column's grid, and within its bounds."""
+    if column.step is not None:
+        values = column.origin + column.step * np.rint((values - column.origin) / column.step)
+    if column.decimals is not None:
+        values = np.round(values, column.decimals)
+    if column.lower is not None or column.upper is not None:
+        values = np.clip(values, column.lower, column.upper)
+    return values
 
 
-def _as_integers(values: Floats) -> pa.Array:
-    return pa.array(np.rint(values.clip(-(2.0**62), 2.0**62)).astype(np.int64))
+def _with_spikes(values: Floats, states: Codes, column: Column) -> Floats:
+    """The values, with the spike or NaN where the state says so."""
+    instead = np.array([np.nan, *column.spikes, *([np.nan] if column.missing else [])])
+    return np.where(states == NUMBER, values, instead[states])
+
+
+def _as_written(values: Floats, column: Column, rounded: bool) -> pa.Array:
+    """The values as the column's cells, null for NaN; its type is the column's, whatever the values."""
+    if column.kind == "date":
+        return written_dates(values, column.date_format)
+    missing = np.isnan(values)
+    if rounded and column.decimals == 0 and abs(column.mean) + 1000 * abs(column.scale) < LARGEST_WHOLE:
+        return _as_integers(values, missing)
+    return pa.array(values + 0.0, mask=missing)  # no minus zero
+
+
+def _as_integers(values: Floats, missing: Flags | None = None) -> pa.Array:
+    whole = np.rint(np.nan_to_num(values).clip(-(2.0**62), 2.0**62)).astype(np.int64)
+    return pa.array(whole, mask=missing)
+
+
+def _label_cells(codes: Codes, column: Column) -> pa.Array:
+    """Labels as they were written, typed where the training rows' were."""
+    words: Any = pa.array([*column.categories, *([None] if column.missing else [])], pa.string())
+    kind = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}[column.cells]
+    return words.cast(kind).take(pa.array(codes))

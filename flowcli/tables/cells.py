@@ -104,3 +104,10 @@ def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 def _to_mask(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     return np.asarray(column.to_numpy(zero_copy_only=False) if len(column) else [], dtype=np.bool_)
+
+
+def hole_mask(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Which cells are missing."""
+    if is_text(column) or pa.types.is_null(column.type):
+        return _to_mask(as_text(column).is_null())
+    return as_numbers(column).missing if is_number_type(column) else _to_mask(column.is_null())

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flowcli.tables.table import Table
 
-
-def fingerprint(sources: Sequence[str], table: Table) -> dict[str, Any]:
+def fingerprint(sources: Sequence[str], rows: int, columns: Sequence[str]) -> dict[str, Any]:
     """Files, rows, columns, and the SHA-256 of each file's bytes (``None`` for standard input)."""
     return {
         "files": list(sources),
         "sha256": [None if source == "-" else _sha256(Path(source)) for source in sources],
-        "rows": len(table),
-        "columns": table.names,
+        "rows": rows,
+        "columns": list(columns),
     }
 
 

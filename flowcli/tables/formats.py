@@ -1,4 +1,4 @@
-"""Formats by a file's ending. Nothing heavy is imported here."""
+"""Formats and compressions of output, by a file's ending. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -6,16 +6,40 @@ from pathlib import Path
 
 from flowcli.errors import UsageError
 
-FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".arrows": "arrows",
+}
+TEXT = ("csv", "tsv", "jsonl")
+# For the text formats; the binary ones have a compression of their own.
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bz2"}
 
 
-def output_format(path: str) -> str:
-    """The format by a file's ending.
+def output_format(path: str, form: str | None = None) -> tuple[str, str | None]:
+    """The format and the compression of a file by its ending, as ``.csv`` or ``.csv.gz``; ``-`` is CSV.
+
+    Args:
+        form: the format, whatever the ending says.
 
     Raises:
-        UsageError: the ending is none of the known ones.
+        UsageError: the ending is none of the known ones, or asks to compress a binary format.
     """
-    try:
-        return FORMATS[Path(path).suffix.lower()]
-    except KeyError:
-        raise UsageError(f"{path}: the ending says the format; known are {', '.join(FORMATS)}") from None
+    if path == "-":
+        return form or "csv", None
+    ending, compression = Path(path).suffix.lower(), None
+    if ending in COMPRESSIONS:
+        ending, compression = Path(Path(path).stem).suffix.lower(), COMPRESSIONS[ending]
+    form = form or FORMATS.get(ending)
+    if form is None:
+        raise UsageError(
+            f"{path}: the ending says the format; known are {', '.join(FORMATS)}, "
+            f"and with {', '.join(COMPRESSIONS)} behind it for text; or give --format"
+        )
+    if compression is not None and form not in TEXT:
+        raise UsageError(f"{path}: only {', '.join(TEXT)} are compressed; leave out {Path(path).suffix}")
+    return form, compression

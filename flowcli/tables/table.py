@@ -61,11 +61,26 @@ class Table:
 
 
 def concatenate(tables: Sequence[Table]) -> Table:
-    """Several tables of the same columns as one."""
-    return Table(
-        pa.concat_tables([table.cells for table in tables], promote_options="permissive"),
-        tuple(origin for table in tables for origin in table.origins),
-    )
+    """Several tables of the same columns as one.
+
+    Raises:
+        DataError: a column is of different types in two of them.
+    """
+    try:
+        cells = pa.concat_tables([table.cells for table in tables], promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        types = {
+            name: {str(table.column(name).type) for table in tables if name in table.names} for name in tables[-1].names
+        }
+        differ = [f"{name!r} ({' and '.join(sorted(found))})" for name, found in types.items() if len(found) > 1]
+        sources = ", ".join(dict.fromkeys(table.source() for table in tables))
+        raise DataError(f"{sources}: columns of different types: {', '.join(differ)}") from None
+    index = None
+    if any(table.index is not None for table in tables):
+        starts = np.cumsum([0, *(sum(origin.rows for origin in table.origins) for table in tables)])
+        each = [np.arange(len(table)) if table.index is None else table.index for table in tables]
+        index = np.concatenate([start + part for start, part in zip(starts, each, strict=False)])
+    return Table(cells, tuple(origin for table in tables for origin in table.origins), index)
 
 
 def from_dataframe(frame: object, name: str = "the table") -> Table:

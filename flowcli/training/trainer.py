@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -29,7 +29,7 @@ _ORDER, _NOISE = 1, 2
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did; likelihoods are means per row in nats, over standardised numbers."""
+    """What one epoch did; likelihoods are means per row in nats."""
 
     number: int
     training_log_likelihood: float
@@ -70,13 +70,19 @@ def resolve(config: TrainConfig, rows: int) -> TrainConfig:
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
-def with_noise(rows: Rows, config: TrainConfig, seed: int, *place: int) -> Rows:
-    """The rows with the config's noise on their numbers, drawn for this place in the run; none without epochs."""
-    if not config.noise or not config.epochs:
+def with_noise(density: TableDensity, rows: Rows, config: TrainConfig, seed: int, *place: int) -> Rows:
+    """The rows blurred over their grids and by the config's noise, drawn for this place in the run.
+
+    Without epochs they stay as they are.
+    """
+    gridded = density.supports.gridded
+    if not config.epochs or not (config.noise or gridded):
         return rows
     device = rows.numbers.device
-    noise = torch.randn(rows.numbers.shape, generator=_generator(device, seed, _NOISE, *place), device=device)
-    return replace(rows, numbers=rows.numbers + config.noise * noise)
+    generator = _generator(device, seed, _NOISE, *place)
+    normals = torch.randn(rows.numbers.shape, generator=generator, device=device) * (config.noise or 0.0)
+    uniforms = torch.rand(rows.numbers.shape, generator=generator, device=device) if gridded else normals
+    return density.blurred(rows, uniforms, normals)
 
 
 def _generator(device: torch.device, seed: int, purpose: int, *place: int) -> torch.Generator:
@@ -179,7 +185,9 @@ class Training:
                 break
             rate = config.learning_rate * learning_rate_factor(step, config.warmup, share, config.decay)
             batch = batches[progress.step]
-            loss = self._step(with_noise(self.training.take(batch), config, self.seed, number, progress.step), rate)
+            loss = self._step(
+                with_noise(self.density, self.training.take(batch), config, self.seed, number, progress.step), rate
+            )
             progress.step += 1
             if loss is None:
                 progress.skipped_steps += 1

@@ -353,13 +353,12 @@ def test_max_time_ends_a_fit(cli, iris):
         ([["a", "b"]], "no rows"),
         ([["a"], ["1"], ["2"]], "too few"),
         ([["a"], *[["7"]] * 30], "no column is left"),
-        ([["x", "note"], *[[i * 7 % 31, f"note {i}"] for i in range(40)]], "'note'"),
-        ([["x", "y"], *[[i * 7 % 31, i if i else ""] for i in range(40)]], "'y' (1 of 40 cells are missing)"),
+        ([["note"], *[[f"note {i}"] for i in range(40)]], "no column is left"),
         ([["x", "y"], *[[i * 7 % 31, i if i else "inf"] for i in range(40)]], "'y' (infinite in row 1)"),
         ([["x", "y"], *[[i * 7 % 31, i if i else "-nan"] for i in range(40)]], "'y'"),
         ([["x", "y"], *[[i * 7 % 31, f"{i}e300"] for i in range(40)]], "'y'"),
     ],
-    ids=["header alone", "two rows", "constant", "free text", "hole", "infinite", "-nan", "huge"],
+    ids=["header alone", "two rows", "constant", "free text alone", "infinite", "-nan", "huge"],
 )
 def test_a_table_that_cannot_be_modelled_is_refused(cli, table, rows, words):
     done = cli("fit", table(rows), "-o", "run", "-q")
@@ -659,12 +658,10 @@ def test_a_given_file_that_lacks_a_column(cli, conditional_run, table):
     assert "sepal_length, sepal_width" in done.err
 
 
-@pytest.mark.parametrize("how", ["--given", "--given-file"])
-def test_nothing_can_be_given_to_a_model_without_context(cli, iris_run, table, how):
-    value = {"--given": "species=setosa", "--given-file": table([["species"], ["setosa"]])}[how]
-    done = cli("sample", "--n", "2", "-m", iris_run, how, value)
+def test_no_file_can_be_given_to_a_model_without_context(cli, iris_run, table):
+    done = cli("sample", "--n", "2", "-m", iris_run, "--given-file", table([["species"], ["setosa"]]))
     assert done.status == 2
-    assert how in done.err
+    assert "--given-file" in done.err
 
 
 def test_a_constant_column_need_not_be_given(cli, table):
@@ -918,7 +915,10 @@ def test_show_json_has_what_the_model_says(cli, iris, iris_run):
     # Means and scales are those of training rows: near those of the table.
     data = pd.read_csv(iris)
     for column in shown["columns"][:4]:
-        assert column["mean"] == pytest.approx(data[column["name"]].mean(), abs=0.25 * data[column["name"]].std())
+        # Below a bound at zero a column has no mean of its own to be standardised by.
+        if column["map"] == "none":
+            spread = data[column["name"]].std()
+            assert column["mean"] == pytest.approx(data[column["name"]].mean(), abs=0.25 * spread)
         assert column["scale"] == pytest.approx(data[column["name"]].std(), rel=0.2)
     assert (
         shown["metrics"]["test_log_likelihood"]

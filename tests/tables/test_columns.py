@@ -5,9 +5,12 @@ import random
 import pyarrow as pa
 import pytest
 
+from flowcli.config.schema import ColumnConfig
 from flowcli.errors import ConfigError, DataError
+from flowcli.preprocess.measure import fit_columns
 from flowcli.tables.cells import MOST_DECIMALS
-from flowcli.tables.columns import Column, fit_columns, infer_columns
+from flowcli.tables.columns import Column
+from flowcli.tables.infer import infer_columns
 from flowcli.tables.table import Origin, Table
 
 N = 60
@@ -41,8 +44,8 @@ def test_text_that_holds_numbers_is_a_number():
 
 
 def test_whole_numbers_have_no_decimals():
-    assert inferred([str(i) for i in range(N)]).decimals == 0
-    assert inferred(list(range(N))).decimals == 0
+    assert inferred([str(3 * i) for i in range(N)]).decimals == 0
+    assert inferred(list(range(0, 3 * N, 3))).decimals == 0
 
 
 def test_long_fractions_are_not_a_way_of_writing():
@@ -114,26 +117,67 @@ def test_a_column_both_given_and_left_out_is_refused():
 # Refused, by name, with the ways out
 
 
-def test_dates_are_refused_with_an_example():
-    message = refused(day=[f"2020-01-{i % 28 + 1:02d} 0{i % 10}:{i}" for i in range(N)])
-    assert "'day'" in message
-    assert "'2020-01-01 00:0'" in message
+def test_dates_are_dates():
+    column = inferred([f"2020-01-{i % 28 + 1:02d} 0{i % 10}:00" for i in range(N)])
+    assert (column.kind, column.date_format, column.step) == ("date", "%Y-%m-%d %H:%M", 3600)
+    assert inferred(pa.array(range(N), pa.timestamp("s"))).kind == "date"
+    assert inferred(pa.array(range(N), pa.date32())).nature == "date"
 
 
-def test_typed_dates_are_refused():
-    assert "'day'" in refused(day=pa.array(range(N), pa.timestamp("s")))
+def test_a_word_among_dates_makes_no_date():
+    assert inferred(["soon", *(f"2020-01-{i % 28 + 1:02d}" for i in range(N - 1))]).kind != "date"
 
 
-def test_free_text_is_refused_with_its_counts():
-    message = refused(note=[f"note {i}" for i in range(N)])
-    assert "'note'" in message
-    assert f"{N} different values in {N} rows" in message
+def test_days_are_read_before_months_where_they_must():
+    assert inferred([f"{i % 28 + 1:02d}/03/2021" for i in range(N)]).date_format == "%d/%m/%Y"
+    assert inferred([f"03/{i % 28 + 1:02d}/2021" for i in range(N)]).date_format == "%m/%d/%Y"
 
 
-def test_holes_are_refused_with_their_count():
-    assert f"'c' (2 of {N} cells are missing)" in refused(c=["", *NUMBERS[1:-1], "NA"])
-    assert f"'c' (1 of {N} cells are missing)" in refused(c=[None, *(["a", "b"] * N)[: N - 1]])
-    assert "'c'" in refused(c=[float("nan"), *range(N - 1)])
+def test_free_text_is_left_out_with_its_counts():
+    column = inferred([f"note {i}" for i in range(N)])
+    assert (column.kind, column.reason) == ("identifier", "text, different in every row: left out")
+    assert "30 values in 60 rows" in inferred([f"note {i // 2}" for i in range(N)]).reason
+
+
+def test_row_numbers_and_ids_are_left_out():
+    assert inferred(list(range(1, N + 1))).kind == "identifier"
+    ids = random.Random(0).sample(range(10**6), N)
+    for name, expected in (("user_id", "identifier"), ("PassengerId", "identifier"), ("paid", "number")):
+        column = next(c for c in infer_columns(table(good=NUMBERS, **{name: ids})) if c.name == name)
+        assert column.kind == expected
+
+
+def test_holes_are_modelled_or_refused_with_their_count():
+    holes = ["", *NUMBERS[1:-1], "NA"]
+    assert inferred(holes).missing
+    assert not inferred(NUMBERS).missing
+    assert inferred([None, *(["a", "b"] * N)[: N - 1]]).categories == ("a", "b")
+    with pytest.raises(DataError, match=rf"'c' \(2 of {N} cells are missing\)"):
+        inferred(holes, missing="error")
+
+
+@pytest.mark.parametrize(
+    ("cells", "step", "nature"),
+    [
+        ([f"{i / 20:.2f}" for i in range(1, N + 1)], 0.05, "steps of 0.05"),
+        ([repr(i / 64) for i in range(1, N + 1)], 1 / 64, "steps of 0.015625"),
+        ([25 * (i * 7 % 13) - 100 for i in range(N)], 25, "integer, steps of 25"),
+        ([repr(i + 0.5) for i in range(-3, N - 3)], 1, "steps of 1"),
+        ([repr(i * 0.1234567 % 1 - 0.3) for i in range(N)], None, "continuous"),
+        ([*map(str, range(-30, N - 31)), "0.42"], 1, "steps of 1"),
+    ],
+)
+def test_grids(cells, step, nature):
+    column = inferred(cells)
+    assert column.step == (None if step is None else pytest.approx(step))
+    assert column.nature == nature
+
+
+def test_zero_and_one_are_told_as_labels():
+    column = inferred(["0", "1"] * (N // 2))
+    assert (column.kind, column.nature, column.cells) == ("label", "boolean", "integer")
+    assert "0 and 1" in column.reason
+    assert inferred(["0", "1"] * (N // 2), kinds={"c": ColumnConfig(kind="integer")}).kind == "number"
 
 
 @pytest.mark.parametrize("word", ["-nan", "NAN", "nan(0)"])
@@ -141,9 +185,10 @@ def test_every_spelling_of_nan_is_refused(word):
     assert "'c'" in refused(c=[word, *NUMBERS[1:]])
 
 
-def test_a_column_of_nothing_is_refused():
-    assert "'c' (every cell is missing)" in refused(c=[""] * N)
-    assert "'c' (every cell is missing)" in refused(c=pa.nulls(N))
+def test_a_column_of_nothing_is_constant():
+    for cells in ([""] * N, pa.nulls(N)):
+        column = inferred(cells)
+        assert (column.kind, column.value, column.reason) == ("constant", "", "every cell is missing")
 
 
 def test_infinite_numbers_are_refused_with_the_first_row():
@@ -178,7 +223,7 @@ def test_numbers_too_small_for_a_scale_are_refused_by_name_or_constant():
 
 
 def test_all_of_them_are_told_at_once():
-    message = refused(a=[""] * N, b=[f"note {i}" for i in range(N)], c=["inf", *NUMBERS[1:]])
+    message = refused(a=[[1]] * N, b=["-inf", *NUMBERS[1:]], c=["inf", *NUMBERS[1:]])
     for name in ("'a'", "'b'", "'c'"):
         assert name in message
 
@@ -227,22 +272,22 @@ def test_a_column_without_a_usable_scale_is_refused(wrong):
 
 
 def test_numbers_may_be_labels():
-    column = inferred(["3", "1", "2"] * (N // 3), kinds={"c": "label"})
+    column = inferred(["3", "1", "2"] * (N // 3), kinds={"c": ColumnConfig(kind="label")})
     assert (column.kind, column.categories) == ("label", ("1", "2", "3"))
-    assert inferred([3, 1, 2] * (N // 3), kinds={"c": "label"}).categories == ("1", "2", "3")
+    assert inferred([3, 1, 2] * (N // 3), kinds={"c": ColumnConfig(kind="label")}).categories == ("1", "2", "3")
 
 
 def test_many_different_labels_are_taken_when_asked_for():
     words = [f"w{i}" for i in range(N)]
-    assert inferred(words, kinds={"c": "label"}).kind == "label"
+    assert inferred(words, kinds={"c": ColumnConfig(kind="label")}).kind == "label"
 
 
 def test_codes_may_be_numbers():
-    assert inferred(["00501", "94110"] * (N // 2), kinds={"c": "number"}).kind == "number"
+    assert inferred(["00501", "94110"] * (N // 2), kinds={"c": ColumnConfig(kind="number")}).kind == "number"
 
 
 def test_whole_numbers_may_be_ordinals():
-    column = inferred([str(i % 7 - 3) for i in range(N)], kinds={"c": "ordinal"})
+    column = inferred([str(i % 7 - 3) for i in range(N)], kinds={"c": ColumnConfig(kind="ordinal")})
     assert (column.kind, column.decimals) == ("ordinal", 0)
     (fitted,) = fit_columns([column], table(c=["1", "3", "5", "1000000"]))
     assert (fitted.kind, fitted.mean) == ("ordinal", 4.0)
@@ -264,10 +309,10 @@ def test_cells_that_are_not_of_the_kind(kind, cell, told):
     cells = [str(i % 5) for i in range(N)]
     cells[3] = cell
     with pytest.raises(DataError, match="'c'") as caught:
-        infer_columns(table(good=NUMBERS, c=cells), kinds={"c": kind})
+        infer_columns(table(good=NUMBERS, c=cells), kinds={"c": ColumnConfig(kind=kind)})
     assert told in str(caught.value)
 
 
 def test_a_kind_of_no_column_is_a_mistake_of_the_config():
     with pytest.raises(ConfigError, match=r"data\.kinds: .*'d'"):
-        infer_columns(table(c=NUMBERS), kinds={"d": "label"})
+        infer_columns(table(c=NUMBERS), kinds={"d": ColumnConfig(kind="label")})

@@ -6,11 +6,13 @@ import lzma
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
 from flowcli.errors import DataError, UsageError
+from flowcli.tables.json_source import PIECE_BYTES
 from flowcli.tables.read import ROWS_PER_CHUNK, read_chunks, read_table
 
 TEXT = "x,kind\n1.5,a\n-2,b\n00501,c d\n"
@@ -52,6 +54,26 @@ def zstd(content: bytes) -> bytes:
 
 
 COMPRESSED = {"gzip": gzip.compress, "zstd": zstd, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+def arrow_bytes(table: pa.Table, writer) -> bytes:
+    sink = pa.BufferOutputStream()
+    with writer(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+COLUMNAR = {
+    "parquet": parquet_bytes,
+    "arrow": lambda table: arrow_bytes(table, pa.ipc.new_file),
+    "arrows": lambda table: arrow_bytes(table, pa.ipc.new_stream),
+}
 
 
 # CSV
@@ -147,7 +169,7 @@ def test_a_column_without_a_name_is_refused(written):
 @pytest.mark.parametrize("content", ["x,kind\n1,é\n", "größe,x\n1,2\n"], ids=["cell", "name"])
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_other_encodings_are_refused_with_advice(written, content, encoding):
-    refused(written(content.encode(encoding)), "UTF-8", "iconv")
+    refused(written(content.encode(encoding)), "UTF-8", f"--encoding {encoding}")
 
 
 @pytest.mark.parametrize("content", ["", "\n", "\n\n\n", " \n", "\ufeff"])
@@ -201,7 +223,9 @@ def test_a_truncated_last_byte_is_noticed(written, compression):
     refused(written(COMPRESSED[compression](TEXT.encode())[:-1]))
 
 
-@pytest.mark.parametrize("magic", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00", b"PAR1"])
+@pytest.mark.parametrize(
+    "magic", [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00", b"PAR1", b"ARROW1\0\0", b"\xff" * 4]
+)
 def test_garbage_behind_good_first_bytes_is_refused(written, magic):
     refused(written(magic + b"garbage" * 9))
 
@@ -210,17 +234,91 @@ def test_an_empty_table_in_gzip_is_refused(written):
     refused(written(gzip.compress(b"")), "empty")
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_is_not_closed_swallows_no_rows(written, end):
+    refused(written('a,b\n1,"2\n3,4\n5,6' + end), "row 1: a quote is not closed")
+
+
+def test_a_quote_that_is_not_closed_is_told_before_all_is_read(written):
+    refused(written('a,b\n1,"2\n' + "3,4\n" * 600_000), "a quote is not closed")
+
+
+def test_the_row_of_a_quote_that_is_not_closed(written):
+    rows = 600_000
+    refused(written("a,b\n" + "3,4\n" * rows + '1,"2\n3,4\n'), f"row {rows + 1:,}: a quote")
+
+
+@pytest.mark.parametrize("end", ['"', '"\n', '"\r\n\r\n', '" \n'])
+def test_a_last_cell_in_quotes_is_no_mistake(written, end):
+    assert [cell.rstrip() for cell in cells(written('a,b\n1,"2\n3,4' + end))["b"]] == ["2\n3,4"]
+
+
+def test_a_header_wider_than_a_pipe_is_read_whole(tmp_path):
+    names = [f"a_rather_long_name_{i}" for i in range(10_000)]
+    content = f"{','.join(names)}\n{','.join(['01'] * len(names))}\n"
+    command = "t = read_table(['-']); print(t.names[-1], set(t.cells.schema.types))"
+    command = f"from flowcli.tables.read import read_table; {command}"
+    done = subprocess.run([sys.executable, "-c", command], input=content.encode(), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "a_rather_long_name_9999 {DataType(string)}"
+
+
+# Encodings
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_an_encoding_that_is_given(written, encoding, pack):
+    source = written(pack('größe,x\nÀ,"a\r\nb"\r\n'.encode(encoding)))
+    assert read_table([source], encoding).cells.to_pydict() == {"größe": ["À"], "x": ["a\r\nb"]}
+
+
+def test_json_lines_in_another_encoding(written):
+    source = written('{"größe": "À"}\n'.encode("latin-1"), "t.jsonl")
+    assert read_table([source], "latin-1").cells.to_pydict() == {"größe": ["À"]}
+    refused(source, "line 1", "--encoding latin-1")
+
+
+def test_columnar_formats_have_their_own_encoding(tmp_path):
+    pyarrow.parquet.write_table(pa.table({"größe": ["À"]}), tmp_path / "t.parquet")
+    assert read_table([str(tmp_path / "t.parquet")], "latin-1").cells.to_pydict() == {"größe": ["À"]}
+
+
 # Standard input, through a real pipe
 
 READ_STDIN = "from flowcli.tables.read import read_table; print(read_table(['-']).cells.to_pydict())"
 
 
-@pytest.mark.parametrize("kind", ["plain", *COMPRESSED, "parquet", "json lines"])
-def test_standard_input(tmp_path, kind):
-    if kind == "parquet":
-        pyarrow.parquet.write_table(pa.table(CELLS), tmp_path / "t")
-        content = (tmp_path / "t").read_bytes()
-    elif kind == "json lines":
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])
+@pytest.mark.parametrize("kind", COLUMNAR)
+def test_columnar_formats_on_standard_input(kind, pack):
+    content = pack(COLUMNAR[kind](pa.table(CELLS)))
+    done = subprocess.run([sys.executable, "-c", READ_STDIN], input=content, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == str(CELLS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + TEXT.encode(),
+        TEXT.replace("\n", "\r\n").encode(),
+        TEXT.replace(",", "\t").encode(),
+        TEXT.replace(",", ";").replace("a", '"a"').encode(),
+    ],
+    ids=["BOM", "CRLF", "tabs", "semicolons"],
+)
+def test_the_ways_that_programs_write_csv_on_standard_input(content):
+    done = subprocess.run([sys.executable, "-c", READ_STDIN], input=content, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == str(CELLS)
+
+
+def test_newlines_in_cells_on_standard_input():
+    done = subprocess.run([sys.executable, "-c", READ_STDIN], input=b'a,b\r\n"1\r\n2",3\r\n', capture_output=True)
+    assert done.stdout.decode().strip() == str({"a": ["1\r\n2"], "b": ["3"]})
+
+
+@pytest.mark.parametrize("kind", ["plain", *COMPRESSED, "json lines"])
+def test_standard_input(kind):
+    if kind == "json lines":
         content = "".join(f'{{"x": "{x}", "kind": "{k}"}}\n' for x, k in zip(*CELLS.values(), strict=True)).encode()
     else:
         content = COMPRESSED.get(kind, bytes)(TEXT.encode())
@@ -228,29 +326,49 @@ def test_standard_input(tmp_path, kind):
     assert done.stdout.decode().strip() == str(CELLS)
 
 
-# Parquet and JSON lines keep their types
+# The other formats keep their types
 
 
-def test_parquet(written, tmp_path):
+@pytest.mark.parametrize("kind", COLUMNAR)
+def test_columnar_formats(written, kind):
     table = pa.table({"x": [1.5, None], "n": [1, 2], "kind": ["a", "00501"], "flag": [True, False]})
-    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
-    read = read_table([str(tmp_path / "t.parquet")])
-    assert read.cells.equals(table)
+    assert read_table([written(COLUMNAR[kind](table), "t.any")]).cells.equals(table)
 
 
-def test_parquet_without_rows(tmp_path):
-    pyarrow.parquet.write_table(pa.table({"x": pa.array([], pa.float64())}), tmp_path / "t.parquet")
-    read = read_table([str(tmp_path / "t.parquet")])
+@pytest.mark.parametrize("kind", COLUMNAR)
+def test_columnar_formats_without_rows(written, kind):
+    read = read_table([written(COLUMNAR[kind](pa.table({"x": pa.array([], pa.float64())})))])
     assert (read.names, len(read)) == (["x"], 0)
 
 
-def test_large_parquet_comes_in_chunks_with_their_rows_counted(tmp_path):
-    rows = ROWS_PER_CHUNK + 10
-    pyarrow.parquet.write_table(pa.table({"x": range(rows)}), tmp_path / "t.parquet")
-    source = str(tmp_path / "t.parquet")
+@pytest.mark.parametrize("kind", COLUMNAR)
+@pytest.mark.parametrize("left", [0.9, 0.5, 0.1])
+def test_columnar_formats_cut_short_are_refused(written, kind, left):
+    content = COLUMNAR[kind](pa.table({"x": [i * 7919 % 1009 for i in range(5000)]}))
+    refused(written(content[: int(len(content) * left)]))
+
+
+def test_parquet_of_wide_rows_comes_in_smaller_chunks(written):
+    table = pa.table({"x": range(1000), "note": [f"{i}" * 10_000 for i in range(1000)]})
+    sizes = [chunk.cells.nbytes for chunk in read_chunks(written(parquet_bytes(table)))]
+    assert sum(sizes) > 2e7
+    assert max(sizes) < 20e6
+
+
+@pytest.mark.parametrize("kind", [*COLUMNAR, "csv", "jsonl"])
+def test_large_tables_come_in_chunks_with_their_rows_counted(written, kind):
+    rows = 2 * ROWS_PER_CHUNK + 10
+    table = pa.table({"x": range(rows)})
+    if kind in COLUMNAR:
+        source = written(COLUMNAR[kind](table))
+    else:
+        head, line = ("x\n", "{}\n") if kind == "csv" else ("", '{{"x": {}}}\n')
+        source = written(head + "".join(line.format(i) for i in range(rows)))
     chunks = list(read_chunks(source))
-    assert [len(chunk) for chunk in chunks] == [ROWS_PER_CHUNK, 10]
-    assert chunks[1].locate(0) == f"{source}: row {ROWS_PER_CHUNK + 1}"
+    assert max(map(len, chunks)) <= ROWS_PER_CHUNK
+    assert [int(x) for chunk in chunks for x in chunk.column("x").to_pylist()] == list(range(rows))
+    for chunk in chunks:
+        assert chunk.locate(0) == f"{source}: row {int(chunk.column('x')[0].as_py()) + 1}"
 
 
 def test_json_lines(written):
@@ -260,6 +378,28 @@ def test_json_lines(written):
 
 def test_a_key_that_a_line_has_not_is_a_missing_cell(written):
     assert cells(written('{"a": 1}\n{"a": 2, "b": 3}\n', "t.jsonl")) == {"a": [1, 2], "b": [None, 3]}
+
+
+def test_a_key_that_a_later_chunk_has_not_is_a_column_of_holes(written):
+    rows = PIECE_BYTES // 1000 + 1
+    line = f'{{"a": 1, "b": "{"x" * 1000}"}}\n'
+    source = written(line * rows + '{"a": 2.5, "c": 3}\n', "t.jsonl")
+    first, second = read_chunks(source)
+    assert first.names == ["a", "b"]
+    second = second.take(np.array([len(second) - 1]))
+    assert second.cells.to_pydict() == {"a": [2.5], "b": [None], "c": [3]}
+    # As one table, the column of two types of numbers is of the wider one.
+    whole = read_table([source]).cells
+    assert [str(kind) for kind in whole.schema.types] == ["double", "string", "int64"]
+    assert whole.slice(rows - 1).to_pydict() == {"a": [1.0, 2.5], "b": ["x" * 1000, None], "c": [None, 3]}
+
+
+def test_the_row_of_another_type_is_named(written):
+    refused(written('{"a": null}\n{"a": 1}\n{"a": 2.5}\n{"a": "x"}\n', "t.jsonl"), "row 4", "'a'")
+
+
+def test_a_chunk_of_another_type_is_refused(written):
+    refused(written('{"a": 1}\n' * (PIECE_BYTES // 9 + 1) + '{"a": "x"}\n', "t.jsonl"), "'a' (int64 and string)")
 
 
 def test_dates_in_json_lines_stay_as_they_are_written(written):

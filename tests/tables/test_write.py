@@ -1,11 +1,14 @@
 """Writing: formats that read back, and files that are whole or not there."""
 
 import csv
+import datetime
+import gc
 import io
 import json
 import math
 import os
 import stat
+from decimal import Decimal
 
 import pandas as pd
 import pyarrow as pa
@@ -14,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcli.errors import FlowcliError, UsageError
+from flowcli.errors import DataError, FlowcliError, UsageError
 from flowcli.files import written_whole
 from flowcli.tables.formats import FORMATS, output_format
 from flowcli.tables.read import read_table
@@ -25,9 +28,8 @@ NASTY = ["plain", "a,b", 'say "hi"', "two\nlines", "tab\there", " spaced ", "Ã©ð
 
 def written(cells: pa.Table, form: str) -> bytes:
     stream = io.BytesIO()
-    writer = table_writer(stream, form)
-    writer.write(cells)
-    writer.close()
+    with table_writer(stream, form) as writer:
+        writer.write(cells)
     return stream.getvalue()
 
 
@@ -104,46 +106,162 @@ def test_any_float_comes_back_exactly(values):
 
 def test_pieces_have_one_header():
     stream = io.BytesIO()
-    writer = table_writer(stream, "csv")
-    for start in (0, 2):
-        writer.write(pa.table({"x": [start, start + 1]}))
-    writer.close()
+    with table_writer(stream, "csv") as writer:
+        for start in (0, 2):
+            writer.write(pa.table({"x": [start, start + 1]}))
     assert stream.getvalue() == b"x\n0\n1\n2\n3\n"
 
 
 def test_pieces_of_parquet_are_one_file():
     stream = io.BytesIO()
-    writer = table_writer(stream, "parquet")
-    for start in (0, 2):
-        writer.write(pa.table({"x": [start, start + 1]}))
-    writer.close()
+    with table_writer(stream, "parquet") as writer:
+        for start in (0, 2):
+            writer.write(pa.table({"x": [start, start + 1]}))
     assert pyarrow.parquet.read_table(io.BytesIO(stream.getvalue()))["x"].to_pylist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+# One type for a column, over all pieces
+
+
+COLUMNAR = ["parquet", "arrow", "arrows"]
+
+
+def pieces(form, *columns):
+    stream = io.BytesIO()
+    with table_writer(stream, form) as writer:
+        for column in columns:
+            writer.write(pa.table({"x": column}))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("form", COLUMNAR)
+@pytest.mark.parametrize(
+    ("first", "later", "values"),
+    [
+        (pa.array([1.5]), pa.array([2]), [1.5, 2.0]),
+        (pa.array([1]), pa.array([2.0]), [1, 2]),
+        (pa.array([1]), pa.array([None]), [1, None]),
+        (pa.array(["a"]), pa.array([None]), ["a", None]),
+        (pa.array(["a"]), pa.array(["b"], pa.large_string()), ["a", "b"]),
+        (pa.array(["a"]).dictionary_encode(), pa.array(["b"]).dictionary_encode(), ["a", "b"]),
+        (pa.array([[1]]), pa.array([[2, 3]]), [[1], [2, 3]]),
+    ],
+)
+def test_later_pieces_take_the_types_of_the_first(tmp_path, form, first, later, values):
+    path = tmp_path / "t"
+    path.write_bytes(pieces(form, first, later))
+    assert read_table([str(path)]).cells["x"].to_pylist() == values
+
+
+@pytest.mark.parametrize("form", COLUMNAR)
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (pa.array([1]), pa.array([2.5])),
+        (pa.array([1.5]), pa.array([2**53 + 1])),
+        (pa.array([1.5], pa.float32()), pa.array([0.1])),
+        (pa.array([1]), pa.array(["05"])),
+        (pa.array(["a"]), pa.array([5])),
+        (pa.array([None]), pa.array(["a"])),
+        (pa.array([True]), pa.array([1])),
+    ],
+)
+def test_types_that_would_change_a_value_are_refused(form, first, later):
+    with pytest.raises(DataError) as caught:
+        pieces(form, first, later)
+    assert str(caught.value).startswith(f"column 'x' holds {later.type} after 1 rows of {first.type}, and {form} ")
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
+def test_text_formats_take_any_types(form):
+    assert pieces(form, pa.array([1]), pa.array([2.5]), pa.array([None]), pa.array(["a"]))
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+@pytest.mark.parametrize("values", [[[1]], [{"a": 1}], [b"\xff"]], ids=["list", "struct", "binary"])
+def test_what_is_neither_number_nor_text_is_not_for_csv(form, values):
+    with pytest.raises(DataError, match=r"column 'x' holds .*, which CSV cannot"):
+        pieces(form, pa.array(values))
+
+
+def test_json_lines_of_every_type():
+    day, price = datetime.date(2020, 1, 2), Decimal("1.50")
+    line = written(pa.table({"day": [day], "price": [price], "list": [[1.5, math.inf]], "of": [{"a": None}]}), "jsonl")
+    assert json.loads(line) == {"day": "2020-01-02", "price": 1.5, "list": [1.5, None], "of": {"a": None}}
+
+
+@pytest.mark.parametrize("form", FORMATS.values())
+def test_nothing_is_written_after_an_error(form):
+    # Parquet would otherwise be given an end that makes the part look like the whole.
+    stream = io.BytesIO()
+
+    def fail():
+        with table_writer(stream, form) as writer:
+            writer.write(pa.table({"x": [1, 2]}))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    gc.collect()
+    if form == "parquet":
+        assert not stream.getvalue().endswith(b"PAR1") or len(stream.getvalue()) == 4
+    if form == "arrow":
+        assert not stream.getvalue().endswith(b"ARROW1")
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", *COLUMNAR])
 def test_a_table_without_rows(tmp_path, form):
     content = written(pa.table({"x": pa.array([], pa.float64())}), form)
+    if form in COLUMNAR:
+        (tmp_path / "t").write_bytes(content)
+        assert read_table([str(tmp_path / "t")]).names == ["x"]
+        return
     if form in ("csv", "tsv"):
         assert content == b"x\n"
-    elif form == "parquet":
-        assert pyarrow.parquet.read_table(io.BytesIO(content)).num_rows == 0
     else:
         assert content == b""
 
 
 @pytest.mark.parametrize(
-    ("path", "form"), [("a.csv", "csv"), ("b/a.TSV", "tsv"), ("a.b.jsonl", "jsonl"), ("a.parquet", "parquet")]
+    ("path", "form", "compression"),
+    [
+        ("a.csv", "csv", None),
+        ("b/a.TSV", "tsv", None),
+        ("a.b.jsonl", "jsonl", None),
+        ("a.parquet", "parquet", None),
+        ("a.arrow", "arrow", None),
+        ("a.feather", "arrow", None),
+        ("a.arrows", "arrows", None),
+        ("a.csv.gz", "csv", "gzip"),
+        ("a.TSV.ZST", "tsv", "zstd"),
+        ("b.c/a.jsonl.xz", "jsonl", "xz"),
+        ("a.csv.bz2", "csv", "bz2"),
+        ("-", "csv", None),
+    ],
 )
-def test_the_ending_says_the_format(path, form):
-    assert output_format(path) == form
+def test_the_ending_says_the_format(path, form, compression):
+    assert output_format(path) == (form, compression)
 
 
-@pytest.mark.parametrize("path", ["a", "a.xlsx", "a.csv.zip", "csv"])
+@pytest.mark.parametrize(
+    ("path", "compression"), [("a.csv", None), ("a", None), ("-", None), ("a.gz", "gzip"), ("a.csv.xz", "xz")]
+)
+def test_a_format_that_is_given_wins_over_the_ending(path, compression):
+    assert output_format(path, "tsv") == ("tsv", compression)
+
+
+@pytest.mark.parametrize("path", ["a", "a.xlsx", "a.csv.zip", "csv", "a.gz", ".gz", "a.csv.gz.gz"])
 def test_another_ending_is_refused_with_the_known_ones(path):
     with pytest.raises(UsageError) as caught:
         output_format(path)
     for ending in FORMATS:
         assert ending in str(caught.value)
+
+
+@pytest.mark.parametrize(("path", "form"), [("a.parquet.gz", None), ("a.arrow.zst", None), ("a.gz", "parquet")])
+def test_only_text_is_compressed(path, form):
+    with pytest.raises(UsageError, match="only csv, tsv, jsonl are compressed"):
+        output_format(path, form)
 
 
 # Whole or not at all

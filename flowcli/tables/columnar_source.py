@@ -1,0 +1,80 @@
+"""Rows of Parquet and of Arrow's own formats, with their types."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from flowcli.tables.streams import BLOCK_BYTES
+
+BATCH_BYTES = 8 << 20
+MOST_ROWS = 65536
+
+_PARQUET = b"PAR1"
+_ARROW_FILE = b"ARROW1"
+_ARROW_STREAM = b"\xff\xff\xff\xff"  # no text begins like this
+
+
+def columnar_cells(stream: io.BufferedReader) -> Iterator[pa.Table] | None:
+    """The cells in at least one piece, or ``None`` when the first bytes are those of no such format."""
+    head = stream.peek(8)
+    if head.startswith(_PARQUET):
+        return _parquet(stream)
+    if head.startswith(_ARROW_FILE):
+        return _arrow_file(stream)
+    if head.startswith(_ARROW_STREAM):
+        return _arrow_stream(stream)
+    return None
+
+
+def _parquet(stream: io.BufferedReader) -> Iterator[pa.Table]:
+    with _seekable(stream) as file:
+        # By default whole row groups are held.
+        parquet = pa.parquet.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
+        yield from _tables(parquet.iter_batches(_rows_at_once(parquet.metadata)), parquet.schema_arrow)
+
+
+def _rows_at_once(metadata: pa.parquet.FileMetaData) -> int:
+    """How many rows of average size have this many bytes."""
+    groups = range(metadata.num_row_groups)
+    size = sum(metadata.row_group(group).total_byte_size for group in groups) / max(metadata.num_rows, 1)
+    return int(min(max(BATCH_BYTES / max(size, 1), 1), MOST_ROWS))
+
+
+def _arrow_file(stream: io.BufferedReader) -> Iterator[pa.Table]:
+    with _seekable(stream) as file:
+        reader = pa.ipc.open_file(file)
+        yield from _tables(map(reader.get_batch, range(reader.num_record_batches)), reader.schema)
+
+
+def _arrow_stream(stream: io.BufferedReader) -> Iterator[pa.Table]:
+    reader = pa.ipc.open_stream(stream)
+    yield from _tables(reader, reader.schema)
+
+
+def _tables(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    empty = True
+    for batch in batches:
+        empty = False
+        yield pa.Table.from_batches([batch])
+    if empty:
+        yield schema.empty_table()
+
+
+@contextmanager
+def _seekable(stream: io.BufferedReader) -> Iterator[IO[bytes]]:
+    """The stream, or a copy of it on disk: these formats have their table of contents at the end."""
+    if stream.seekable():
+        yield stream
+        return
+    with tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(stream, file, BLOCK_BYTES)
+        file.seek(0)
+        yield file

@@ -1,0 +1,90 @@
+"""Rows of CSV and TSV: the delimiter found, every cell as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from flowcli.errors import DataError
+from flowcli.tables.streams import BLOCK_BYTES, last_byte
+
+_DELIMITERS = [",", "\t", ";", "|"]
+
+
+def csv_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
+    """The cells as they are written, so that nothing is guessed per piece; at least one piece.
+
+    Args:
+        text: UTF-8, from :func:`flowcli.tables.streams.as_utf8`.
+
+    Raises:
+        DataError: a row is ragged, or a quote is not closed.
+    """
+    header = _header(text)
+    ragged: list[str] = []
+
+    def refuse(row: pyarrow.csv.InvalidRow) -> str:
+        place = f"{name}: row {row.number - 1}" if row.number else name
+        ragged.append(f"{place}: has {row.actual_columns} cells, the header has {row.expected_columns}")
+        return "error"
+
+    parse = pa.csv.ParseOptions(delimiter=_delimiter(header, name), newlines_in_values=True, invalid_row_handler=refuse)
+    names = next(csv.reader(io.StringIO(header), delimiter=parse.delimiter))
+    rows, last = 0, None
+    try:
+        reader = pa.csv.open_csv(
+            text,
+            # One thread: only then are rows numbered for the message above.
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+            parse_options=parse,
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=False
+            ),
+        )
+        for batch in reader:
+            rows += batch.num_rows
+            last = batch.slice(batch.num_rows - 1)
+            yield pa.Table.from_batches([batch])
+    except pa.ArrowInvalid as error:
+        if ragged:
+            raise DataError(ragged[0]) from None
+        if "straddling" in str(error):
+            raise DataError(f"{name}: after row {rows:,}: a quote is not closed, or a row is too long") from None
+        if header.count('"') % 2:
+            raise DataError(f"{name}: a quote in the header line is not closed") from None
+        if "Empty CSV" not in str(error):
+            raise
+    if last is None:
+        yield pa.table({column: pa.array([], pa.string()) for column in names})
+    elif _is_open(last, parse.delimiter) and last_byte(text) != b'"':
+        # Arrow takes the rest of the file for one cell.
+        raise DataError(f"{name}: row {rows:,}: a quote is not closed")
+
+
+def _is_open(row: pa.RecordBatch, delimiter: str) -> bool:
+    """Whether the row's last cell holds what only stands between quotes."""
+    return bool(pc.any(pc.match_substring_regex(row.column(row.num_columns - 1), rf"[\r\n{delimiter}]")).as_py())
+
+
+def _header(text: io.BufferedReader) -> str:
+    """The header record, as far as it is buffered, without consuming it; a quoted name may hold a newline."""
+    # A character may be cut by the end of the buffer.
+    start = text.peek(BLOCK_BYTES).decode("utf-8", "ignore").lstrip("\r\n")
+    header = ""
+    for line in io.StringIO(start, newline=""):
+        header += line
+        if header.count('"') % 2 == 0:
+            break
+    return header.rstrip("\r\n")
+
+
+def _delimiter(header: str, name: str) -> str:
+    if re.search(r"\.tsv(\.\w+)?$", name, re.IGNORECASE):
+        return "\t"
+    return max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", header).count)

@@ -1,0 +1,134 @@
+"""From where a column's numbers can lie to the real line: fixed maps, with their derivatives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+# Samples beyond it would overflow, and mean nothing.
+LARGEST_LOGARITHM = 80.0
+# What stands in a column's place in a row that has none: it is in every map's domain.
+PLACEHOLDER = 0.5
+
+
+@dataclass(frozen=True)
+class Support:
+    """The map of one column: ``y = (map(u) - center) / spread``, where ``u`` is in units of ``unit`` data units.
+
+    ``step`` is the distance of neighbours on the column's grid, in units of ``u``; 0 for none.
+    """
+
+    map: str = "none"
+    center: float = 0.0
+    spread: float = 1.0
+    unit: float = 1.0
+    step: float = 0.0
+
+
+def _real(u: Tensor) -> tuple[Tensor, Tensor]:
+    return u, torch.zeros_like(u)
+
+
+def _log(u: Tensor) -> tuple[Tensor, Tensor]:
+    logarithm = torch.log(u)
+    return logarithm, -logarithm
+
+
+def _softplus(u: Tensor) -> tuple[Tensor, Tensor]:
+    """``log(exp(u) - 1)``: the logarithm near zero, ``u`` itself far from it."""
+    rest = torch.log(-torch.expm1(-u))
+    return u + rest, -rest
+
+
+def _logit(u: Tensor) -> tuple[Tensor, Tensor]:
+    log_u, log_rest = torch.log(u), torch.log1p(-u)
+    return log_u - log_rest, -log_u - log_rest
+
+
+def _arcsinh(u: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.asinh(u), -torch.log(torch.hypot(u, torch.ones_like(u)))
+
+
+def _exponential(y: Tensor) -> Tensor:
+    return torch.exp(y.clamp_max(LARGEST_LOGARITHM))
+
+
+def _hyperbolic_sine(y: Tensor) -> Tensor:
+    return torch.sinh(y.clamp(-LARGEST_LOGARITHM, LARGEST_LOGARITHM))
+
+
+# Name: the map with its log-derivative, the way back, and whether u must be above 0 and below 1.
+MAPS: dict[str, tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Callable[[Tensor], Tensor], bool, bool]] = {
+    "none": (_real, lambda y: y, False, False),
+    "log": (_log, _exponential, True, False),
+    "softplus": (_softplus, nn.functional.softplus, True, False),
+    "logit": (_logit, torch.sigmoid, True, True),
+    "arcsinh": (_arcsinh, _hyperbolic_sine, False, False),
+}
+
+
+class Supports(nn.Module):
+    """The maps of all columns, between ``u`` and ``y``, both ``(..., d)``; nothing in them is trained.
+
+    Their constants are kept in float64, whatever the rows are in.
+    """
+
+    center: Tensor
+    spread: Tensor
+    step: Tensor
+    log_unit: Tensor
+    above_zero: Tensor
+    below_one: Tensor
+
+    def __init__(self, supports: Sequence[Support]) -> None:
+        super().__init__()
+        self.groups = {
+            name: [k for k, support in enumerate(supports) if support.map == name]
+            for name in dict.fromkeys(support.map for support in supports)
+        }
+        for name, values in (
+            ("center", [support.center for support in supports]),
+            ("spread", [support.spread for support in supports]),
+            ("step", [support.step for support in supports]),
+            ("log_unit", [math.log(abs(support.unit)) + math.log(support.spread) for support in supports]),
+        ):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
+        for name, place in (("above_zero", 2), ("below_one", 3)):
+            bounded = [bool(MAPS[support.map][place]) for support in supports]
+            self.register_buffer(name, torch.tensor(bounded, dtype=torch.bool), persistent=False)
+        self.mapped = any(s.map != "none" or s.center or s.spread != 1 for s in supports)
+        self.gridded = any(support.step for support in supports)
+
+    def to_real(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """``y`` and, of each column, the log-derivative of ``y`` by the data's own number, both ``(..., d)``."""
+        log_unit = self.log_unit.to(u.dtype)
+        if not self.mapped:
+            return u, -log_unit.expand(u.shape)
+        y, log_slope = torch.empty_like(u), torch.empty_like(u)
+        for name, columns in self.groups.items():
+            y[..., columns], log_slope[..., columns] = MAPS[name][0](u[..., columns])
+        return (y - self.center.to(u.dtype)) / self.spread.to(u.dtype), log_slope - log_unit
+
+    def from_real(self, y: Tensor) -> Tensor:
+        """``u``."""
+        if not self.mapped:
+            return y
+        y = y * self.spread.to(y.dtype) + self.center.to(y.dtype)
+        u = torch.empty_like(y)
+        for name, columns in self.groups.items():
+            u[..., columns] = MAPS[name][1](y[..., columns])
+        return u
+
+    def spread_over_steps(self, u: Tensor, uniforms: Tensor) -> Tensor:
+        """``u`` of columns on a grid moved by up to half a step either way, by uniform numbers in [0, 1)."""
+        if not self.gridded:
+            return u
+        moved = u + self.step.to(u.dtype) * (uniforms - 0.5)
+        # Rounding must not push what lies next to a bound beyond it.
+        smallest = torch.finfo(u.dtype).tiny
+        moved = torch.where(self.above_zero, moved.clamp_min(smallest), moved)
+        return torch.where(self.below_one, moved.clamp_max(1 - torch.finfo(u.dtype).eps), moved)
