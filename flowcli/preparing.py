@@ -202,7 +202,9 @@ def _room(shape: tuple[int, int], kind: Any) -> npt.NDArray[Any]:
     """An array, in memory or, for many rows, in a file that nobody else sees and that goes with it."""
     if shape[0] <= MOST_ROWS_IN_MEMORY or not shape[1]:
         return np.empty(shape, kind)
-    return np.memmap(tempfile.TemporaryFile(), kind, "w+", shape=shape)
+    with tempfile.TemporaryFile() as file:
+        # The map keeps the file, also when it is closed.
+        return np.memmap(file, kind, "w+", shape=shape)
 
 
 def _sound(encoder: TableEncoder, table: Table) -> Encoded:

@@ -190,10 +190,6 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
     if all(re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", name) for name in names):
         messages.note("every column's name is a number: is the header line missing? The first line was taken for it")
     if not surveyed.whole:
-        if "-" in files:
-            raise DataError(
-                f"standard input: {surveyed.rows:,} rows are too many to be kept; save the table to a file and name it"
-            )
         messages.note(f"{surveyed.rows:,} rows: the columns are measured on a sample of {len(surveyed.index):,}")
     data = fingerprint(files, surveyed.rows, names)
     if expected is not None and not same_data(expected, data):

@@ -67,6 +67,7 @@ class FitProgress(FitObserver):
         if training.progress.epoch or training.progress.step:
             messages.note(f"going on in epoch {training.progress.epoch + 1}")
         self.first_epoch = training.progress.epoch
+        self.best = training.progress.best_validation_log_likelihood
         self.started = self.last_line = time.monotonic()
         if messages.level >= 0 and sys.stderr.isatty() and config.train.epochs:
             self._open_bar(config.train.epochs)

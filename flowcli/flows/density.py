@@ -150,6 +150,7 @@ class TableDensity(nn.Module):
             rows.ordinals[:, list(place.ordinals)] = drawn.ordinals
         return replace(rows, numbers=self.supports.from_real(rows.numbers))
 
+    @torch.no_grad()
     def initialize(self, rows: Rows) -> None:
         """Take the start from training rows."""
         rows = self._on_real_line(rows)[0]

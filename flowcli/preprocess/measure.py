@@ -127,22 +127,24 @@ def _spikes(column: Column, values: Floats) -> tuple[float, ...]:
         found = often
     else:
         at = np.rint((different - different[0]) / column.step).astype(np.int64)
-        found = often & (counts >= LEAST_SPIKE_RATIO * _around(at, counts))
+        found = often.copy()
+        found[often] = counts[often] >= LEAST_SPIKE_RATIO * _around(at, counts, np.flatnonzero(often))
     chosen = np.flatnonzero(found)
     chosen = chosen[np.argsort(-counts[chosen], kind="stable")][:MOST_SPIKES]
     return tuple(float(value) for value in different[chosen])
 
 
-def _around(at: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Floats:
-    """The median count of the places of the grid up to ``NEIGHBOURS`` away on either side, empty ones too."""
-    medians = np.empty(len(at))
-    for k, place in enumerate(at):
+def _around(at: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64]) -> Floats:
+    """Of the chosen values, the median count of the grid's places up to ``NEIGHBOURS`` away, empty ones too."""
+    medians = []
+    for k in chosen:
+        place = at[k]
         low, high = np.searchsorted(at, [place - NEIGHBOURS, place + NEIGHBOURS + 1])
         near = [int(counts[j]) for j in range(low, high) if j != k]
         # At the end of the range there are no rows beyond: that says nothing of a spike.
         width = min(NEIGHBOURS, int(place - at[0])) + min(NEIGHBOURS, int(at[-1] - place))
-        medians[k] = float(np.median(near + [0] * (width - len(near)))) if width else math.inf
-    return medians
+        medians.append(float(np.median(near + [0] * (width - len(near)))) if width else math.inf)
+    return np.array(medians)
 
 
 def _support(column: Column, rest: Floats, values: Floats, maps: bool) -> dict[str, Any]:

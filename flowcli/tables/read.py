@@ -38,13 +38,14 @@ def read_table(sources: Sequence[str], encoding: str = "utf-8") -> Table:
     return concatenate(tables)
 
 
-def read_chunks(source: str, encoding: str = "utf-8") -> Iterator[Table]:
+def read_chunks(source: str, encoding: str = "utf-8", kept: io.FileIO | None = None) -> Iterator[Table]:
     """Read one source a chunk at a time; at least one chunk comes, also of a table without rows.
 
     CSV cells come as text, so that nothing is guessed per chunk; the other formats keep their types.
 
     Args:
         encoding: of CSV, TSV and JSON lines; Parquet and Arrow have theirs.
+        kept: what standard input was, where it has been read already.
 
     Raises:
         UsageError: the file is missing, or standard input is a terminal.
@@ -53,7 +54,7 @@ def read_chunks(source: str, encoding: str = "utf-8") -> Iterator[Table]:
     name = "standard input" if source == STDIN else source
     first_row = 1
     try:
-        with opened(source) as stream:
+        with opened(source, kept) as stream:
             for cells in columnar_cells(stream) or _text_cells(as_utf8(stream, encoding, name), name):
                 _check_names(cells.column_names, name)
                 for start in range(0, max(cells.num_rows, 1), ROWS_PER_CHUNK):

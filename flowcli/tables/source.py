@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from flowcli.errors import DataError
 from flowcli.tables.read import read_chunks
+from flowcli.tables.streams import STDIN, kept_stdin
 from flowcli.tables.table import Table, concatenate
 
 # A table with no more rows is kept in memory; of a larger one, a sample of this many rows is.
@@ -34,17 +36,20 @@ class InMemory:
         yield self.table
 
 
-@dataclass(frozen=True)
+@dataclass
 class InFiles:
-    """Files that are one table."""
+    """Files that are one table; standard input, which comes only once, is kept on disk."""
 
     files: Sequence[str]
     encoding: str = "utf-8"
+    kept: io.FileIO | None = None
 
     def chunks(self) -> Iterator[Table]:
+        if STDIN in self.files and self.kept is None:
+            self.kept = kept_stdin()
         first: Table | None = None
         for file in self.files:
-            for number, chunk in enumerate(read_chunks(file, self.encoding)):
+            for number, chunk in enumerate(read_chunks(file, self.encoding, self.kept)):
                 if first is None:
                     first = chunk
                 elif number == 0 and chunk.names != first.names:
@@ -95,7 +100,7 @@ def survey(source: TableSource, most: int = MOST_ROWS_IN_MEMORY) -> Survey:
             limit = np.partition(hashes, most)[most]
             kept = [_below(limit, *each) for each in kept]
             held = sum(len(each) for _, each in kept)
-    if rows > most:
+    if held > most:
         limit = np.sort(np.concatenate([_hashed(each) for _, each in kept]))[most]
         kept = [_below(limit, *each) for each in kept]
     tables = [table for table, index in kept if len(index)] or [kept[0][0]]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +22,23 @@ BLOCK_BYTES = 1 << 20
 
 
 @contextmanager
-def opened(source: str) -> Iterator[io.BufferedReader]:
+def opened(source: str, kept: io.FileIO | None = None) -> Iterator[io.BufferedReader]:
     """The source's bytes, decompressed; seekable only where it is a plain file.
+
+    Args:
+        kept: standard input as :func:`kept_stdin` keeps it, to be read from its start.
 
     Raises:
         UsageError: the file is missing, or standard input is a terminal.
     """
     if source == STDIN:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("no DATA given, and standard input is a terminal: name a file, or pipe a table in")
-        yield _decompressed(_buffered(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)))
+        if kept is None:
+            yield _decompressed(_buffered(_stdin()))
+            return
+        # A copy, as the buffers close what they are over.
+        with io.FileIO(os.dup(kept.fileno())) as file:
+            file.seek(0)
+            yield _decompressed(_buffered(file))
         return
     path = Path(source)
     if not path.exists():
@@ -37,6 +47,24 @@ def opened(source: str) -> Iterator[io.BufferedReader]:
         raise UsageError(f"{source}: is a folder, not a table")
     with path.open("rb", buffering=0) as file:
         yield _decompressed(_buffered(file))
+
+
+def kept_stdin() -> io.FileIO:
+    """Standard input, all of it, in a file that goes when it is closed: it can be read more than once.
+
+    Raises:
+        UsageError: standard input is a terminal.
+    """
+    stdin = _stdin()
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+    shutil.copyfileobj(stdin, file, BLOCK_BYTES)
+    return file
+
+
+def _stdin() -> Any:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("no DATA given, and standard input is a terminal: name a file, or pipe a table in")
+    return getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
 
 
 def as_utf8(stream: io.BufferedReader, encoding: str, name: str) -> io.BufferedReader:

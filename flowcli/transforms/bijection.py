@@ -12,6 +12,8 @@ from torch.distributions import constraints
 
 ValueAndLogDet = tuple[Tensor, Tensor]
 
+ROWS_AT_ONCE = 8192
+
 
 class Bijection(TransformModule):
     """An invertible map between two copies of R^d, from the base's side ``z`` to the data's side ``x``.
@@ -138,17 +140,28 @@ class Chain(Skipping):
         for part in reversed(self.bijections()):
             if present is None:
                 part.initialize(x, context)
-                x = part.inverse_and_log_det(x, context)[0]
             else:
-                skipping = cast(Skipping, part)
-                skipping.initialize(x, context, present)
-                x = skipping.inverse_and_log_det(x, context, present)[0]
-                present = skipping.moved(present, inverse=True)
+                cast(Skipping, part).initialize(x, context, present)
+            x = _inverse_in_pieces(part, x, context, present)
+            present = None if present is None else cast(Skipping, part).moved(present, inverse=True)
 
     def moved(self, present: Tensor, inverse: bool) -> Tensor:
         for part in reversed(self.bijections()) if inverse else self.bijections():
             present = cast(Skipping, part).moved(present, inverse)
         return present
+
+
+def _inverse_in_pieces(part: Bijection, x: Tensor, context: Tensor | None, present: Tensor | None) -> Tensor:
+    """``z`` of many rows: the parameters of all of them at once would fill the memory."""
+    pieces = []
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        given = None if context is None else context[rows]
+        if present is None:
+            pieces.append(part.inverse_and_log_det(x[rows], given)[0])
+        else:
+            pieces.append(cast(Skipping, part).inverse_and_log_det(x[rows], given, present[rows])[0])
+    return torch.cat(pieces)
 
 
 def sum_features(log_det: Tensor, present: Tensor | None = None) -> Tensor:
