@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flowcli.config.schema import check_factors
 from flowcli.errors import DataError, FlowcliError, UsageError
 from flowcli.expression import Expression
 from flowcli.preprocess.encoder import TableEncoder
@@ -27,6 +28,7 @@ from flowcli.tables.table import Origin, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flowcli.config.schema import FlowConfig
     from flowcli.model import Model
 
 # No verdict on how rare a condition is before so many rows; no search beyond so many (minutes).
@@ -37,10 +39,28 @@ MOST_LISTED = 10
 GRID_TOLERANCE = 1e-6
 
 
-def given_mistakes(columns: Sequence[Column], given: Mapping[str, str]) -> list[FlowcliError]:
+def settable(flow: FlowConfig, columns: Sequence[Column], names: Iterable[str]) -> list[str]:
+    """Those of the columns to be given that a product of factors can be set to, and all others be drawn given them.
+
+    They make up whole factors whose parents are among them too: ancestral sampling that starts behind them is exact.
+    """
+    wanted, found = set(names), set[str]()
+    modelled = {c.name for c in columns if c.kind not in ("constant", "identifier") and not c.context}
+    for number in check_factors(flow.factors or []):
+        factor = (flow.factors or [])[number]
+        own, parents = modelled.intersection(factor.columns), modelled.intersection(factor.given)
+        if own <= wanted and parents <= found:
+            found |= own
+    return [name for name in wanted if name in found]
+
+
+def given_mistakes(
+    columns: Sequence[Column], given: Mapping[str, str], set_to: Sequence[str] = ()
+) -> list[FlowcliError]:
     """What is wrong with values for columns, context or not, that can be known before anything is drawn.
 
-    ``UsageError`` for an unknown column and for a continuous one, ``DataError`` for a value that never occurs.
+    ``UsageError`` for an unknown column and for a continuous one that rows cannot be ``set_to``, ``DataError`` for a
+    value that never occurs.
     """
     known = {column.name: column for column in _sampled(columns)}
     unknown = [name for name in given if name not in known]
@@ -50,6 +70,8 @@ def given_mistakes(columns: Sequence[Column], given: Mapping[str, str]) -> list[
     for name, value in given.items():
         if name in known:
             error = _mistake(known[name], value)
+            if name in set_to and isinstance(error, UsageError):
+                continue
             mistakes.extend([] if error is None else [type(error)(f"--given {name}={value}: {error}")])
     return mistakes
 
@@ -131,8 +153,12 @@ class Rejection:
         if n:
             raise DataError(self._too_rare(kept, drawn, n))
 
-    def draw(self, model: Model, n: int, given: Table | None, seed: int) -> Iterator[pa.Table]:
+    def draw(
+        self, model: Model, n: int, given: Table | None, seed: int, set_to: Mapping[str, str] | None = None
+    ) -> Iterator[pa.Table]:
         """``n`` rows of the model that fit, or ``n`` for each row of ``given``, after an empty piece.
+
+        Columns that are :func:`settable` may be ``set_to`` values.
 
         The first rows of a longer sample with the same seed are those of a shorter one. Each row of ``given`` has a
         stream of its own, so that what one of them needs does not move the others; the first has the plain seed's.
@@ -144,7 +170,7 @@ class Rejection:
         for row in range(1 if given is None else len(given)):
             context = None if given is None else given.take(np.array([row]))
             try:
-                yield from self.rows(model.sample_chunks(MOST_DRAWN, context, stream_seed(seed, row)), n)
+                yield from self.rows(model.sample_chunks(MOST_DRAWN, context, stream_seed(seed, row), set_to), n)
             except DataError as error:
                 if context is None or len(given or ()) == 1:
                     raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from flowcli.flows.rows import Rows
 from flowcli.model_file import ModelHeader, read_header
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.runs import resolve_model
-from flowcli.tables.table import Table, from_dataframe
+from flowcli.tables.table import Origin, Table, from_dataframe
 from flowcli.tensor_file import with_sorted_header
 from flowcli.training.devices import resolve_device
 from flowcli.transforms.bijection import Bijection
@@ -164,7 +164,11 @@ class Model:
         return frame
 
     def sample_chunks(
-        self, n: int, given: Table | pd.DataFrame | None = None, seed: int | None = None
+        self,
+        n: int,
+        given: Table | pd.DataFrame | None = None,
+        seed: int | None = None,
+        set_to: Mapping[str, str] | None = None,
     ) -> Iterator[pa.Table]:
         """Draw ``n`` rows, or ``n`` for each row of ``given``, a chunk at a time.
 
@@ -173,12 +177,14 @@ class Model:
         Args:
             given: the context columns; needed when the model has any.
             seed: ``None`` takes a fresh one.
+            set_to: values of modelled columns that are :func:`flowcli.conditioning.settable`.
 
         Raises:
             UsageError: the model has context columns and ``given`` is missing or lacks one.
             DataError: a given value does not fit its column.
         """
         context, cells = self._given(given)
+        known, of_factors = self._known(set_to or {})
         generator = torch.Generator()
         if seed is None:
             generator.seed()
@@ -190,13 +196,27 @@ class Model:
             # Noise for a whole chunk, whatever its size, keeps shorter samples the start of longer ones.
             uniforms = torch.rand(SAMPLING_CHUNK, self.density.noise_features, generator=generator, dtype=torch.float64)
             which = np.arange(start, start + size) // max(n, 1)
-            yield self._sample_chunk(uniforms[:size], context[which], cells and cells.take(which))
+            given_context = torch.from_numpy(context[which]).to(self.device)
+            same = known and known.take(torch.zeros(size, dtype=torch.long, device=self.device))
+            with torch.inference_mode():
+                drawn = self.density.sample(uniforms[:size].to(self.device), given_context, same, of_factors)
+            yield self._decoded(drawn, cells and cells.take(which))
 
-    def _sample_chunk(
-        self, uniforms: torch.Tensor, context: npt.NDArray[np.float64], cells: pa.Table | None
-    ) -> pa.Table:
-        with torch.inference_mode():
-            rows = self.density.sample(uniforms.to(self.device), torch.from_numpy(context).to(self.device))
+    def _known(self, set_to: Mapping[str, str]) -> tuple[Rows | None, list[int]]:
+        """One row of the columns that are set, and the factors that these are."""
+        if not set_to:
+            return None, []
+        layout = self.encoder.layout
+        needed = {*layout.modelled, *(name for name, _ in layout.context)}
+        cells = pa.table({name: pa.array([set_to.get(name)], pa.string()) for name in needed})
+        row = self.encoder.encode(Table(cells, (Origin("the values given", 1, 1),)))
+        positions = (
+            {at for at, name in enumerate(names) if name in set_to}
+            for names in (layout.numbers, [n for n, _ in layout.labels], [n for n, _ in layout.ordinals])
+        )
+        return Rows.of(row, self.device, torch.float64), self.density.factors_of(*positions)
+
+    def _decoded(self, rows: Rows, cells: pa.Table | None) -> pa.Table:
         numbers, labels, ordinals = (part.cpu().numpy() for part in (rows.numbers, rows.labels, rows.ordinals))
         return self.encoder.decode(numbers, labels, ordinals, cells, rounded=True)
 

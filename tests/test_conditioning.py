@@ -276,7 +276,9 @@ class Die:
 
     asked: list[int] = field(default_factory=list)
 
-    def sample_chunks(self, n: int, given: Table | None = None, seed: int | None = None) -> Iterator[pa.Table]:
+    def sample_chunks(
+        self, n: int, given: Table | None = None, seed: int | None = None, set_to: None = None
+    ) -> Iterator[pa.Table]:
         rng = np.random.default_rng(seed)
         self.asked.append(n)
         sides = 6 if given is None else int(given.column("sides")[0].as_py())

@@ -24,8 +24,12 @@ def test_iris_takes_less_than_half_a_minute(program, iris):
 
 @pytest.mark.parametrize("options", [[], ["--drop", "species"]], ids=["whole rows", "numbers alone"])
 def test_iris_is_fitted_better_than_by_a_gaussian(program, iris, options):
-    metrics = fitted(program, iris, *options)
-    assert metrics["test_log_likelihood"]["mean"] > metrics["baselines"]["gaussian"]["mean"]
+    """Over three splits: the 15 test rows of one say little."""
+    ahead = []
+    for seed in range(3):
+        metrics = fitted(program, iris, *options, "--seed", str(seed), "--max-time", "8s", "--force")
+        ahead.append(metrics["test_log_likelihood"]["mean"] - metrics["baselines"]["gaussian"]["mean"])
+    assert np.mean(ahead) > 0
 
 
 def degenerate(kind: str) -> list[list]:

@@ -7,9 +7,11 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import flowcli
+from flowcli.conditioning import settable
 from flowcli.errors import ConfigError, DataError
 from flowcli.model import Model
 
@@ -217,3 +219,27 @@ def test_factors_of_columns_with_states() -> None:
     share = (data["amount"].isna() & (data["kind"] == "a")).mean()
     assert integral == pytest.approx(share, abs=0.04)
     assert model.sample(500, seed=0)["amount"].isna().mean() == pytest.approx(data["amount"].isna().mean(), abs=0.06)
+
+
+def test_a_factor_can_be_set() -> None:
+    """The rest is drawn given it, whatever the kind of column; what is not a whole factor from the root is not set."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=N)
+    frame = pd.DataFrame({"y": 10 * x + random.normal(size=N), "x": x, "u": random.normal(size=N)})
+    factors = [
+        {"columns": ["x"], "transforms": ["affine"]},
+        {"columns": ["u"], "transforms": ["affine"]},
+        {"columns": ["y"], "given": ["x"], "transforms": ["triangular_affine"]},
+    ]
+    model = flowcli.fit(frame, flow={"factors": factors}, train__epochs=0)
+    flow = model.header.config.flow
+    assert settable(flow, model.header.columns, ["x"]) == ["x"]
+    assert settable(flow, model.header.columns, ["y"]) == []
+    assert set(settable(flow, model.header.columns, ["y", "x"])) == {"x", "y"}
+    drawn = pa.concat_tables(model.sample_chunks(3000, seed=0, set_to={"x": "1.25"})).to_pandas()
+    assert (drawn["x"] == 1.25).all()
+    assert drawn["y"].mean() == pytest.approx(12.5, abs=0.15)
+    assert drawn["y"].std() == pytest.approx(1, abs=0.1)
+    # What does not hang on it is drawn as ever.
+    free = model.sample(3000, seed=0)
+    np.testing.assert_array_equal(drawn["u"], free["u"])

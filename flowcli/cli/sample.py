@@ -24,8 +24,8 @@ def sample(
         typer.Option(
             "--given",
             metavar="COLUMN=VALUE",
-            help="The value of a column; may be repeated. A context column is set to it; of the others, rows are drawn "
-            "until enough have it.",
+            help="The value of a column; may be repeated. A context column is set to it, and so are whole factors; of "
+            "the others, rows are drawn until enough have it.",
             show_default=False,
         ),
     ] = None,
@@ -70,15 +70,19 @@ def sample(
 
     from flowcli.model_file import read_header
 
-    columns = read_header(path).columns
+    header = read_header(path)
+    columns = header.columns
     context = [column.name for column in columns if column.context and column.kind != "constant"]
     if given_file is not None and not context:
         raise UsageError("--given-file: the model has no context columns")
-    _refuse_mistakes(columns, values, [] if given_file is not None else context)
+    from flowcli.conditioning import Condition, Rejection, settable
 
-    from flowcli.conditioning import Condition, Rejection
-
-    condition = Condition(columns, {name: values[name] for name in values if name not in context}, expression)
+    assert header.config.flow is not None
+    names = settable(header.config.flow, columns, values)
+    _refuse_mistakes(columns, values, [] if given_file is not None else context, names)
+    set_to = {name: values[name] for name in names}
+    rest = {name: value for name, value in values.items() if name not in context and name not in set_to}
+    condition = Condition(columns, rest, expression)
 
     from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
@@ -93,10 +97,10 @@ def sample(
     table = _given_table({name: values[name] for name in values if name in context}, given_file)
     loaded = Model.load(path, device)
     if not condition:
-        write_tables(loaded.sample_chunks(n, table, seed), output, form)
+        write_tables(loaded.sample_chunks(n, table, seed, set_to), output, form)
         return
     rejection = Rejection(condition)
-    write_tables(rejection.draw(loaded, n, table, seed), output, form)
+    write_tables(rejection.draw(loaded, n, table, seed, set_to), output, form)
     messages.note(rejection.summary())
 
 
@@ -112,11 +116,11 @@ def _values(given: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _refuse_mistakes(columns: list[Column], values: dict[str, str], needed: list[str]) -> None:
+def _refuse_mistakes(columns: list[Column], values: dict[str, str], needed: list[str], set_to: list[str]) -> None:
     """Refuse, all at once, values that cannot be and context columns that are not given."""
     from flowcli.conditioning import given_mistakes
 
-    mistakes = given_mistakes(columns, values)
+    mistakes = given_mistakes(columns, values, set_to)
     missing = [name for name in needed if name not in values]
     if missing:
         options = " ".join(f"--given {name}=VALUE" for name in missing)

@@ -56,9 +56,16 @@ def transforms(
     else:
         rows: list[tuple[str, ...]] = []
         for part, title in PARTS.items():
-            rows.append((title, "SCORING", "SAMPLING", "CONTEXT", "WHAT IT DOES"))
+            rows.append((title, "SCORING", "SAMPLING", "CONTEXT", "HOLES", "WHAT IT DOES"))
             rows += [
-                (e.name, e.scoring_cost, e.sampling_cost, "yes" if e.takes_context else "no", e.summary)
+                (
+                    e.name,
+                    e.scoring_cost,
+                    e.sampling_cost,
+                    "yes" if e.takes_context else "no",
+                    "yes" if e.skips_absent or e.part == "labels" else "no",
+                    e.summary,
+                )
                 for e in chosen
                 if e.part == part
             ]
@@ -79,6 +86,7 @@ def _as_data(entry: Entry) -> dict[str, Any]:
         "min_features": entry.min_features,
         "volume_preserving": entry.volume_preserving,
         "starts_at_identity": entry.starts_at_identity,
+        "skips_absent": entry.skips_absent,
         "parameters": [
             {
                 "name": p.name,
@@ -106,6 +114,8 @@ def _explained(entry: Entry) -> str:
             ("volume", "preserved" if entry.volume_preserving else "changes"),
             ("starts", "at the identity" if entry.starts_at_identity else "elsewhere"),
         ]
+    if entry.part in ("transform", "base"):
+        facts.append(("holes", "left out" if entry.skips_absent else "none allowed: --missing drop or impute"))
     facts.append(("source", entry.reference))
     lines = [f"{entry.name}: {entry.summary}", "", *aligned(facts)]
     if entry.parameters:

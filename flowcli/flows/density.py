@@ -133,8 +133,23 @@ class TableDensity(nn.Module):
             numbers[..., list(place.numbers)] = factor.decode(Rows(latent, own.labels, own.ordinals, own.context))
         return self.supports.from_real(numbers)
 
-    def sample(self, uniforms: Tensor, context: Tensor) -> Rows:
-        """Rows from uniform numbers in [0, 1), ``(n, noise_features)``, given their context."""
+    def factors_of(self, numbers: set[int], labels: set[int], ordinals: set[int]) -> list[int]:
+        """The factors all of whose columns are among these, by their positions."""
+        return [
+            number
+            for number, place in enumerate(self.places)
+            if {*place.numbers} <= numbers and {*place.labels} <= labels and {*place.ordinals} <= ordinals
+        ]
+
+    def sample(
+        self, uniforms: Tensor, context: Tensor, known: Rows | None = None, of_factors: Sequence[int] = ()
+    ) -> Rows:
+        """Rows from uniform numbers in [0, 1), ``(n, noise_features)``, given their context.
+
+        Args:
+            known: rows ``(n)`` that the columns of these factors are taken from rather than drawn.
+        """
+        known = None if known is None else self._on_real_line(known)[0]
         numbers, labels, ordinals = self.columns
         rows = Rows(
             uniforms.new_empty(len(uniforms), numbers),
@@ -143,8 +158,11 @@ class TableDensity(nn.Module):
             context,
         )
         noise = torch.split(uniforms, [sum(factor.noise_features) for factor, _ in self._each()], dim=-1)
-        for (factor, place), its_noise in zip(self._each(), noise, strict=True):
-            drawn = factor.sample(its_noise, self._own(rows, place).context)
+        for number, ((factor, place), its_noise) in enumerate(zip(self._each(), noise, strict=True)):
+            if known is not None and number in of_factors:
+                drawn = self._own(known, place)
+            else:
+                drawn = factor.sample(its_noise, self._own(rows, place).context)
             rows.numbers[:, list(place.numbers)] = drawn.numbers
             rows.labels[:, list(place.labels)] = drawn.labels
             rows.ordinals[:, list(place.ordinals)] = drawn.ordinals
