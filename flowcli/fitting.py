@@ -129,7 +129,7 @@ def fit_table(
     density.to(place)
     # With the noise of training in them, so that columns that determine each other start no narrower.
     start = training.take(torch.arange(0, len(training), math.ceil(len(training) / MOST_ROWS_IN_MEMORY), device=place))
-    density.initialize(with_noise(density, start, config.train, config.seed))
+    density.initialize(with_noise(density, start, config.train, config.seed)[0])
     run = Training(density, training, validation, config.train, config.seed)
     if checkpoint is not None:
         restore_checkpoint(checkpoint, run)

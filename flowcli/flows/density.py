@@ -95,30 +95,32 @@ class TableDensity(nn.Module):
             parts.append(ordinals.standardized(its_own)[..., at : at + 1])
         return torch.cat([*parts, rows.context[..., list(place.context)]], dim=-1)
 
-    def _on_real_line(self, rows: Rows) -> tuple[Rows, Tensor]:
-        """The rows as the factors see them, and the log-determinant of the way there, ``(n,)``."""
-        real, log_slopes = self.supports.to_real(rows.numbers)
-        present = are_present(rows.labels, self.states)
-        return replace(rows, numbers=only(real, present)), sum_features(log_slopes, present)
-
-    def blurred(self, rows: Rows, uniforms: Tensor, normals: Tensor) -> Rows:
-        """Rows with numbers spread over the steps of their grids, and then moved by normal noise on the real line.
+    def on_real_line(
+        self, rows: Rows, uniforms: Tensor | None = None, normals: Tensor | None = None
+    ) -> tuple[Rows, Tensor]:
+        """The rows as the factors see them, and the log-determinant of the way there, ``(n,)``.
 
         Args:
-            uniforms: numbers in [0, 1), (n, d).
-            normals: the noise, (n, d).
+            uniforms: numbers in [0, 1), (n, d), that spread the rows' numbers over the steps of their grids.
+            normals: noise, (n, d), that then moves them on the real line.
         """
-        real = self.supports.to_real(self.supports.spread_over_steps(rows.numbers, uniforms))[0]
-        return replace(rows, numbers=self.supports.from_real(real + normals))
+        numbers = rows.numbers if uniforms is None else self.supports.spread_over_steps(rows.numbers, uniforms)
+        real, log_slopes = self.supports.to_real(numbers)
+        present = are_present(rows.labels, self.states)
+        moved = real if normals is None else real + normals
+        return replace(rows, numbers=only(moved, present)), sum_features(log_slopes, present)
 
     def log_prob(self, rows: Rows) -> Tensor:
         """Log-density of each row."""
-        rows, log_det = self._on_real_line(rows)
+        return self.log_prob_there(*self.on_real_line(rows))
+
+    def log_prob_there(self, rows: Rows, log_det: Tensor) -> Tensor:
+        """Log-density of each row, from what :meth:`on_real_line` gives."""
         return torch.stack([factor.log_prob(self._own(rows, place)) for factor, place in self._each()]).sum(0) + log_det
 
     def encode(self, rows: Rows) -> Tensor:
         """The latents of the numbers, ``(n, d)``; NaN where a row has none."""
-        rows = self._on_real_line(rows)[0]
+        rows = self.on_real_line(rows)[0]
         latent = torch.empty_like(rows.numbers)
         for factor, place in self._each():
             latent[..., list(place.numbers)] = factor.encode(self._own(rows, place))
@@ -149,7 +151,7 @@ class TableDensity(nn.Module):
         Args:
             known: rows ``(n)`` that the columns of these factors are taken from rather than drawn.
         """
-        known = None if known is None else self._on_real_line(known)[0]
+        known = None if known is None else self.on_real_line(known)[0]
         numbers, labels, ordinals = self.columns
         rows = Rows(
             uniforms.new_empty(len(uniforms), numbers),
@@ -170,7 +172,6 @@ class TableDensity(nn.Module):
 
     @torch.no_grad()
     def initialize(self, rows: Rows) -> None:
-        """Take the start from training rows."""
-        rows = self._on_real_line(rows)[0]
+        """Take the start from training rows on the real line."""
         for factor, place in self._each():
             factor.initialize(self._own(rows, place))

@@ -37,6 +37,8 @@ FEW_VALUES = 20
 LEAST_GAIN = 0.1
 # In standard deviations: a softplus of this unit bends only what is next to the bound.
 SHARP = 0.1
+# In units of a column's scale: what is further out overflows float32 in training.
+FARTHEST = 1e30
 MOST_MEASURED = 200_000
 
 
@@ -168,7 +170,8 @@ def _support(column: Column, rest: Floats, values: Floats, maps: bool) -> dict[s
         candidates = [("softplus", high, -SHARP * scale), ("softplus", high, -scale), ("log", high, -scale)]
     else:
         candidates = [("none", mean, scale)]
-        if maps and middle_scale > 0 and len(np.unique(rest)) > FEW_VALUES:
+        within = np.abs(rest - quartiles[1]).max() < FARTHEST * middle_scale
+        if maps and within and len(np.unique(rest)) > FEW_VALUES:
             candidates.append(("arcsinh", float(quartiles[1]), middle_scale))
     sample = rest if len(rest) <= MOST_MEASURED else rest[:: math.ceil(len(rest) / MOST_MEASURED)]
     best: dict[str, Any] = {}

@@ -18,6 +18,13 @@ MOST_DECIMALS = 6
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$"
 _CODE = r"^[+-]?0[0-9]"
 _PLAIN_DECIMAL = r"^[+-]?[0-9]*\.?[0-9]*$"
+# Ways of writing numbers that are not read, and what to do about them.
+_OTHER_NUMBERS = {
+    r"^[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$": "write its numbers without commas between the thousands",
+    r"^[+-]?[0-9.]*,[0-9]+$": "write its numbers with a decimal point, not a comma",
+    r"^[+-]?[0-9]+(_[0-9]+)+$": "write its numbers without underscores",
+}
+_WITH_SIGN_OR_UNIT = r"^[^\pL0-9]{0,3}[0-9][0-9.,]*[^0-9]{0,5}$"
 
 
 @dataclass(frozen=True)
@@ -81,12 +88,28 @@ def looks_like_codes(column: pa.ChunkedArray) -> bool:
     return is_text(column) and bool(pc.any(pc.match_substring_regex(as_text(column), _CODE)).as_py())
 
 
+def advice_on_numbers(text: pa.ChunkedArray) -> str:
+    """What to do about cells of text that are numbers all written in one other way (``3,14``, ``$5``), or ``""``."""
+    for pattern, advice in _OTHER_NUMBERS.items():
+        if _all_match(text, pattern):
+            return advice
+    if not _all_match(text, _WITH_SIGN_OR_UNIT):
+        return ""
+    rest = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, "[0-9.,+-]+", "")).unique().to_pylist()
+    return f"write its numbers without {rest[0]!r}" if len(rest) == 1 and rest[0] else ""
+
+
+def _all_match(text: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
+
+
 def decimals(column: pa.ChunkedArray) -> int | None:
     """The most digits after the point in a column of numbers; ``None`` for exponents and for very many."""
     if pa.types.is_integer(column.type):
         return 0
     if not is_text(column):
         values = as_numbers(column).values
+        values = values[np.isfinite(values)]
         tolerance = 2 * np.spacing(np.abs(values))
         fits = (d for d in range(MOST_DECIMALS + 1) if (np.abs(np.round(values, d) - values) <= tolerance).all())
         return next(fits, None)

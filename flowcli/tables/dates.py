@@ -20,6 +20,12 @@ TIMES = tuple(
 TYPED = "typed:"
 SECONDS_A_DAY = 86400
 
+_YEAR, _PART, _MONTH = "[12][0-9]{3}", "[0-9]{1,2}", "[A-Za-z]{3,9}"
+_OTHER_DATE = (
+    rf"^({_YEAR}[-/.]{_PART}([-/.]{_PART})?|{_PART}[-/.]{_PART}[-/.]{_YEAR}|{_PART}/{_PART}/[0-9]{{2}}"
+    rf"|{_PART}[- .]{{1,2}}{_MONTH}[- .,]{{1,2}}[0-9]{{2,4}}|{_MONTH}\.? {_PART},? [0-9]{{4}})($|[T ,])"
+)
+
 
 def is_date_type(column: pa.ChunkedArray) -> bool:
     """Whether the cells are typed dates or times."""
@@ -40,6 +46,22 @@ def date_format(column: pa.ChunkedArray) -> str:
         if _parsed(text.slice(0, 100), form).null_count == 0 and _parsed(text, form).null_count == 0:
             return form
     return ""
+
+
+def nearest_format(column: pa.ChunkedArray) -> str:
+    """How most of the first cells are written, though not all are dates; ``""`` where they are no dates."""
+    text = as_text(column).drop_null().slice(0, 100)
+    if 2 * sum(map(_maybe_date, text.to_pylist())) < len(text):
+        return ""
+    wrong = {form: _parsed(text, form).null_count for form in (*DATES, *TIMES)}
+    form = min(wrong, key=wrong.__getitem__)
+    return form if 2 * wrong[form] < len(text) else ""
+
+
+def advice_on_dates(text: pa.ChunkedArray) -> str:
+    """What to do about cells of text that look like dates written in other ways, or ``""``."""
+    looks = pc.all(pc.match_substring_regex(text, _OTHER_DATE)).as_py()
+    return "write its dates like 2024-01-31 or 2024-01-31 12:30:00" if looks else ""
 
 
 def _maybe_date(cell: str) -> bool:

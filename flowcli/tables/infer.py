@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from flowcli.errors import ConfigError, DataError
 from flowcli.tables.cells import (
     Numbers,
+    advice_on_numbers,
     as_numbers,
     as_text,
     decimals,
@@ -24,7 +25,7 @@ from flowcli.tables.cells import (
     looks_like_codes,
 )
 from flowcli.tables.columns import Cells, Column, describe_missing
-from flowcli.tables.dates import date_format, date_numbers, is_date_type
+from flowcli.tables.dates import advice_on_dates, date_format, date_numbers, is_date_type, nearest_format
 from flowcli.tables.table import Table
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ MOST_DISTINCT = 0.8
 MOST_OF_ONE_VALUE = 0.2
 # A coarser grid counts when so many of the values are on it.
 LEAST_ON_GRID = 0.95
+# Beyond it, float64 does not hold every whole number.
+LARGEST_WHOLE = 2.0**53
+MOST_TOLD = 10
 ASKED = "data.kinds says so"
+LEFT_OUT = ": left out"
 
 _IDENTIFIER = re.compile(r"(?i:(^|[\s_.-])(id|idx|index|key|uuid|guid|no|nr|row|rownum|unnamed: 0)$)|[a-z](Id|ID)$|^#$")
 
@@ -94,12 +99,19 @@ def infer_columns(
             refused.append(str(error))
     if refused:
         raise DataError(
-            f"{table.source()}: these columns cannot be modelled: {'; '.join(refused)}. "
+            f"{table.source()}: these columns cannot be modelled: {_told(refused)}. "
             "Leave them out with --drop NAME,NAME, or mend them"
         )
     if not any(not column.context and column.kind not in ("constant", "identifier") for column in columns):
-        raise DataError(f"{table.source()}: no column is left to model")
+        why = _told([f"{c.name!r} ({'given' if c.context else c.reason.removesuffix(LEFT_OUT)})" for c in columns])
+        alone = "; is it one column? The cells of CSV are separated by , ; | or tabs" if len(table.names) == 1 else ""
+        raise DataError(f"{table.source()}: no column is left to model: {why or 'all are dropped'}{alone}")
     return columns
+
+
+def _told(columns: Sequence[str]) -> str:
+    more = f"; and {len(columns) - MOST_TOLD:,} more" if len(columns) > MOST_TOLD else ""
+    return "; ".join(columns[:MOST_TOLD]) + more
 
 
 def _infer(name: str, table: Table, wanted: ColumnConfig | None) -> Column:
@@ -125,31 +137,52 @@ def _infer(name: str, table: Table, wanted: ColumnConfig | None) -> Column:
     as_words = kind == "label" or (kind is None and looks_like_codes(cells))
     if not numbers.invalid.any() and not as_words and kind != "date":
         return _number(name, table, numbers, distinct, wanted)
+    labels = distinct <= MOST_LABELS and distinct * LEAST_ROWS_PER_LABEL <= len(there)
     if kind == "date" or (kind is None and is_text(cells)):
         form = date_format(cells)
         if form:
             return _date(name, cells, form)
+        form = nearest_format(cells)
+        if form and not as_words:
+            _refuse_mistakes(name, table, date_numbers(cells, form), f"dates as {form}", labels and kind is None)
         if kind == "date":
             raise DataError(f"{name!r} (data.kinds says date, and it is in no format of dates that is known)")
-    strays = pc.filter(cells if text is None else text, pa.array(numbers.invalid))
-    # A word that comes back ("3+" among counts) makes a label column; a few odd cells are mistakes.
-    odd = 0 < len(strays) < min(len(there) / 5, LEAST_ROWS_PER_LABEL * pc.count_distinct(strays).as_py())
-    if odd and not as_words:
-        place = _place(table, int(np.flatnonzero(numbers.invalid)[0]))
-        told = f"{len(strays):,} cells are not numbers, the first is" if len(strays) > 1 else "not a number:"
-        raise DataError(f"{name!r} ({told} {strays[0].as_py()!r} in {place})")
-    few = distinct * LEAST_ROWS_PER_LABEL <= len(there) or kind == "label"
+    if not as_words:
+        _refuse_mistakes(name, table, numbers, "numbers", labels)
+    advice = _advice(there.filter(pa.array(numbers.invalid[~numbers.missing])), there) if text is not None else ""
     if distinct > MOST_LABELS and kind == "label":
         raise DataError(f"{name!r} (text with {distinct:,} different values; labels have at most {MOST_LABELS:,})")
-    if distinct > MOST_LABELS or not few:
+    if not labels and kind != "label":
         told = "different in every row" if distinct == len(there) else f"{distinct:,} values in {len(there):,} rows"
-        return Column(name=name, kind="identifier", reason=f"text, {told}: left out")
-    return _label(name, cells, distinct, holes, kind)
+        return Column(name=name, kind="identifier", reason=f"text, {told}{advice}{LEFT_OUT}")
+    return _label(name, cells, distinct, holes, kind, advice)
 
 
-def _label(name: str, cells: pa.ChunkedArray, distinct: int, holes: bool, wanted: str | None) -> Column:
+def _refuse_mistakes(name: str, table: Table, read: Numbers, what: str, labels: bool) -> None:
+    """Refuse a few cells that are odd among the others.
+
+    A word that comes back ("3+" among counts) makes a label column; where it cannot, the word stands for something.
+    """
+    strays = as_text(table.column(name)).filter(pa.array(read.invalid))
+    there = len(read.missing) - int(read.missing.sum())
+    comes_back = len(strays) >= LEAST_ROWS_PER_LABEL * pc.count_distinct(strays).as_py()
+    if not 0 < len(strays) < there or (labels if comes_back else len(strays) >= there / 5):
+        return
+    place = _place(table, int(np.flatnonzero(read.invalid)[0]))
+    told = f"{len(strays):,} cells are not {what}, the first is" if len(strays) > 1 else f"not one of the {what}:"
+    hint = "; where it means missing, leave the cell empty" if comes_back else ""
+    raise DataError(f"{name!r} ({told} {strays[0].as_py()!r} in {place}{hint})")
+
+
+def _advice(strays: pa.ChunkedArray, there: pa.ChunkedArray) -> str:
+    """What to do about text that was meant as numbers or dates."""
+    advice = advice_on_numbers(strays) or advice_on_dates(there)
+    return f"; {advice}" if advice else ""
+
+
+def _label(name: str, cells: pa.ChunkedArray, distinct: int, holes: bool, wanted: str | None, advice: str) -> Column:
     categories = tuple(sorted(as_text(cells).unique().drop_null().to_pylist()))
-    reason = f"text with {distinct} value{'' if distinct == 1 else 's'}" if wanted is None else ASKED
+    reason = f"text with {distinct} value{'' if distinct == 1 else 's'}{advice}" if wanted is None else ASKED
     return Column(
         name=name, kind="label", missing=holes, reason=reason, categories=categories, cells=_cells(cells, categories)
     )
@@ -173,6 +206,8 @@ def _number(name: str, table: Table, numbers: Numbers, distinct: int, wanted: Co
     values = numbers.values[~numbers.missing]
     holes = bool(numbers.missing.any())
     different = np.unique(values)
+    if len(different) < MOST_DISTINCT * distinct and np.abs(different).max() > LARGEST_WHOLE:
+        raise DataError(f"{name!r} (numbers beyond 2^53, too close to be told apart; take the same number off them all)")
     if (
         kind is None
         and different.tolist() == [0.0, 1.0]
@@ -242,7 +277,8 @@ def _grid_step(different: npt.NDArray[np.float64], places: int | None) -> float 
     if len(different) < 2:
         return None
     for denominator in [10**places] if places is not None else [2**power for power in range(1, 11)]:
-        scaled = different * denominator
+        with np.errstate(over="ignore"):
+            scaled = different * denominator
         if np.abs(scaled).max() > 2**52:
             return None
         whole = np.rint(scaled)
@@ -291,13 +327,15 @@ def _date(name: str, cells: pa.ChunkedArray, form: str) -> Column:
     different = np.unique(values)
     if len(different) == 1 and not holes:
         return Column(name=name, kind="constant", reason="one value in every row", value=str(cells[0].as_py()))
-    step = _grid_step(different, 0 if (np.rint(different) == different).all() else 6)
+    whole = bool((np.rint(different) == different).all())
+    step = _grid_step(different, 0 if whole else 6)
     return Column(
         name=name,
         kind="date",
         missing=holes,
         reason=f"every cell is a date, as {form}" if "%" in form else "typed dates",
         date_format=form,
+        decimals=0 if whole else None,
         step=step if step is not None and step > FINEST_STEP * values.std() else None,
         origin=float(different[0]),
     )

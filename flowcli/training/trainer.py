@@ -70,19 +70,19 @@ def resolve(config: TrainConfig, rows: int) -> TrainConfig:
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
-def with_noise(density: TableDensity, rows: Rows, config: TrainConfig, seed: int, *place: int) -> Rows:
-    """The rows blurred over their grids and by the config's noise, drawn for this place in the run.
+def with_noise(density: TableDensity, rows: Rows, config: TrainConfig, seed: int, *place: int) -> tuple[Rows, Tensor]:
+    """The rows on the real line, spread over their grids and moved by the config's noise, and the log-determinant.
 
-    Without epochs they stay as they are.
+    Both are drawn for this place in the run. Without epochs the rows stay as they are.
     """
     gridded = density.supports.gridded
     if not config.epochs or not (config.noise or gridded):
-        return rows
-    device = rows.numbers.device
+        return density.on_real_line(rows)
+    shape, device = rows.numbers.shape, rows.numbers.device
     generator = _generator(device, seed, _NOISE, *place)
-    normals = torch.randn(rows.numbers.shape, generator=generator, device=device) * (config.noise or 0.0)
-    uniforms = torch.rand(rows.numbers.shape, generator=generator, device=device) if gridded else normals
-    return density.blurred(rows, uniforms, normals)
+    normals = torch.randn(shape, generator=generator, device=device) * (config.noise or 0.0)
+    uniforms = torch.rand(shape, generator=generator, device=device) if gridded else None
+    return density.on_real_line(rows, uniforms, normals)
 
 
 def _generator(device: torch.device, seed: int, purpose: int, *place: int) -> torch.Generator:
@@ -235,7 +235,7 @@ class Training:
         device = self.training.numbers.device
         return torch.randperm(len(self.training), generator=_generator(device, self.seed, _ORDER, epoch), device=device)
 
-    def _step(self, batch: Rows, rate: float) -> Tensor | None:
+    def _step(self, batch: tuple[Rows, Tensor], rate: float) -> Tensor | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite.
 
         A density that cannot be computed (:class:`ModelError`) is as bad as one that is not finite.
@@ -245,7 +245,7 @@ class Training:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            loss = -self.density.log_prob(batch).mean()
+            loss = -self.density.log_prob_there(*batch).mean()
         except ModelError:
             return None
         loss.backward()  # type: ignore[no-untyped-call]

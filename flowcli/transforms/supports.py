@@ -86,10 +86,10 @@ class Supports(nn.Module):
 
     def __init__(self, supports: Sequence[Support]) -> None:
         super().__init__()
-        self.groups = {
-            name: [k for k, support in enumerate(supports) if support.map == name]
-            for name in dict.fromkeys(support.map for support in supports)
-        }
+        self.maps = [name for name in MAPS if name != "none" and any(support.map == name for support in supports)]
+        for name in self.maps:
+            columns = torch.tensor([support.map == name for support in supports])
+            self.register_buffer(f"by_{name}", columns, persistent=False)
         for name, values in (
             ("center", [support.center for support in supports]),
             ("spread", [support.spread for support in supports]),
@@ -100,7 +100,7 @@ class Supports(nn.Module):
         for name, place in (("above_zero", 2), ("below_one", 3)):
             bounded = [bool(MAPS[support.map][place]) for support in supports]
             self.register_buffer(name, torch.tensor(bounded, dtype=torch.bool), persistent=False)
-        self.mapped = any(s.map != "none" or s.center or s.spread != 1 for s in supports)
+        self.mapped = bool(self.maps) or any(s.center or s.spread != 1 for s in supports)
         self.gridded = any(support.step for support in supports)
 
     def to_real(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,9 +108,12 @@ class Supports(nn.Module):
         log_unit = self.log_unit.to(u.dtype)
         if not self.mapped:
             return u, -log_unit.expand(u.shape)
-        y, log_slope = torch.empty_like(u), torch.empty_like(u)
-        for name, columns in self.groups.items():
-            y[..., columns], log_slope[..., columns] = MAPS[name][0](u[..., columns])
+        y, log_slope = u, torch.zeros_like(u)
+        for name in self.maps:
+            # All columns go through, which is faster than picking some; the others by a number in the domain.
+            columns = self.get_buffer(f"by_{name}")
+            mapped, its_log_slope = MAPS[name][0](torch.where(columns, u, PLACEHOLDER))
+            y, log_slope = torch.where(columns, mapped, y), torch.where(columns, its_log_slope, log_slope)
         return (y - self.center.to(u.dtype)) / self.spread.to(u.dtype), log_slope - log_unit
 
     def from_real(self, y: Tensor) -> Tensor:
@@ -118,9 +121,9 @@ class Supports(nn.Module):
         if not self.mapped:
             return y
         y = y * self.spread.to(y.dtype) + self.center.to(y.dtype)
-        u = torch.empty_like(y)
-        for name, columns in self.groups.items():
-            u[..., columns] = MAPS[name][1](y[..., columns])
+        u = y
+        for name in self.maps:
+            u = torch.where(self.get_buffer(f"by_{name}"), MAPS[name][1](y), u)
         return u
 
     def spread_over_steps(self, u: Tensor, uniforms: Tensor) -> Tensor:
