@@ -84,7 +84,7 @@ def _scores(model: Model, tables: Iterable[Table], kept: KeptColumns, on_bad_row
     if unseen:
         messages.note(f"{_rows(unseen)} of probability zero (-inf): a label that was not in training")
     if beyond:
-        messages.note(f"{_rows(beyond)} of density zero (-inf): a number beyond all measure")
+        messages.note(f"{_rows(beyond)} of density zero (-inf): a number beyond the bounds of its column")
     if empty:
         messages.note(f"{_rows(empty)} could not be scored: left empty")
 

@@ -13,6 +13,7 @@ Kind = Literal["number", "date", "ordinal", "label", "constant", "identifier"]
 Map = Literal["none", "log", "softplus", "logit", "arcsinh"]
 Cells = Literal["text", "integer", "number", "boolean"]
 
+MOST_NAMES = 10
 YES_OR_NO = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"0", "1"})
 
 
@@ -121,9 +122,14 @@ def _grid(step: float | None, decimals: int | None) -> str:
 def describe_missing(missing: Sequence[str], present: Sequence[str], source: str) -> str:
     """``file has no column 'a' (did you mean 'A'?), 'b'``."""
     described = []
-    for name in missing:
+    for name in missing[:MOST_NAMES]:
         close = difflib.get_close_matches(name, present, n=1) or [
             other for other in present if other.strip().casefold() == name.strip().casefold()
         ]
         described.append(f"{name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
-    return f"{source} has no column {', '.join(described)}; it has {', '.join(map(repr, present))}"
+    lacking = _listed(described, len(missing))
+    return f"{source} has no column {lacking}; it has {_listed([*map(repr, present[:MOST_NAMES])], len(present))}"
+
+
+def _listed(names: Sequence[str], count: int) -> str:
+    return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")

@@ -14,6 +14,8 @@ import pyarrow.csv
 from flowcli.errors import DataError
 from flowcli.tables.streams import BLOCK_BYTES, last_byte
 
+# What pandas, too, calls a first column without a name: the index that it and R write.
+INDEX = "Unnamed: 0"
 _DELIMITERS = [",", "\t", ";", "|"]
 
 
@@ -27,6 +29,8 @@ def csv_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
         DataError: a row is ragged, or a quote is not closed.
     """
     header = _header(text)
+    if "\0" in header:
+        raise DataError(f"{name}: is no table: NUL in the first line; if it is UTF-16 text, add --encoding utf-16-le")
     ragged: list[str] = []
 
     def refuse(row: pyarrow.csv.InvalidRow) -> str:
@@ -35,7 +39,8 @@ def csv_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
         return "error"
 
     parse = pa.csv.ParseOptions(delimiter=_delimiter(header, name), newlines_in_values=True, invalid_row_handler=refuse)
-    names = next(csv.reader(io.StringIO(header), delimiter=parse.delimiter))
+    own_names = next(csv.reader(io.StringIO(header), delimiter=parse.delimiter))
+    names = [INDEX, *own_names[1:]] if len(own_names) > 1 and not own_names[0] else own_names
     rows, last = 0, None
     try:
         reader = pa.csv.open_csv(
@@ -44,13 +49,13 @@ def csv_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
             parse_options=parse,
             convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=False
+                column_types=dict.fromkeys(own_names, pa.string()), strings_can_be_null=False, check_utf8=False
             ),
         )
         for batch in reader:
             rows += batch.num_rows
             last = batch.slice(batch.num_rows - 1)
-            yield pa.Table.from_batches([batch])
+            yield pa.Table.from_batches([batch]).rename_columns(names)
     except pa.ArrowInvalid as error:
         if ragged:
             raise DataError(ragged[0]) from None

@@ -144,11 +144,11 @@ def _infer(name: str, table: Table, wanted: ColumnConfig | None) -> Column:
             return _date(name, cells, form)
         form = nearest_format(cells)
         if form and not as_words:
-            _refuse_mistakes(name, table, date_numbers(cells, form), f"dates as {form}", labels and kind is None)
+            _refuse_mistakes(name, table, date_numbers(cells, form), ("date", f" as {form}"), labels and kind is None)
         if kind == "date":
             raise DataError(f"{name!r} (data.kinds says date, and it is in no format of dates that is known)")
     if not as_words:
-        _refuse_mistakes(name, table, numbers, "numbers", labels)
+        _refuse_mistakes(name, table, numbers, ("number", ""), labels)
     advice = _advice(there.filter(pa.array(numbers.invalid[~numbers.missing])), there) if text is not None else ""
     if distinct > MOST_LABELS and kind == "label":
         raise DataError(f"{name!r} (text with {distinct:,} different values; labels have at most {MOST_LABELS:,})")
@@ -158,7 +158,7 @@ def _infer(name: str, table: Table, wanted: ColumnConfig | None) -> Column:
     return _label(name, cells, distinct, holes, kind, advice)
 
 
-def _refuse_mistakes(name: str, table: Table, read: Numbers, what: str, labels: bool) -> None:
+def _refuse_mistakes(name: str, table: Table, read: Numbers, what: tuple[str, str], labels: bool) -> None:
     """Refuse a few cells that are odd among the others.
 
     A word that comes back ("3+" among counts) makes a label column; where it cannot, the word stands for something.
@@ -169,7 +169,8 @@ def _refuse_mistakes(name: str, table: Table, read: Numbers, what: str, labels: 
     if not 0 < len(strays) < there or (labels if comes_back else len(strays) >= there / 5):
         return
     place = _place(table, int(np.flatnonzero(read.invalid)[0]))
-    told = f"{len(strays):,} cells are not {what}, the first is" if len(strays) > 1 else f"not one of the {what}:"
+    kind, form = what
+    told = f"{len(strays):,} cells are not {kind}s{form}, the first is" if len(strays) > 1 else f"not a {kind}{form}:"
     hint = "; where it means missing, leave the cell empty" if comes_back else ""
     raise DataError(f"{name!r} ({told} {strays[0].as_py()!r} in {place}{hint})")
 
@@ -207,7 +208,7 @@ def _number(name: str, table: Table, numbers: Numbers, distinct: int, wanted: Co
     holes = bool(numbers.missing.any())
     different = np.unique(values)
     if len(different) < MOST_DISTINCT * distinct and np.abs(different).max() > LARGEST_WHOLE:
-        raise DataError(f"{name!r} (numbers beyond 2^53, too close to be told apart; take the same number off them all)")
+        raise DataError(f"{name!r} (numbers beyond 2^53, too close to be told apart; take one number off them all)")
     if (
         kind is None
         and different.tolist() == [0.0, 1.0]

@@ -79,8 +79,10 @@ def _text_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
         raise DataError(f"{name}: empty")
     if head.startswith(b"{"):
         return json_cells(text, name)
-    if re.match(rb"\[\s*[{\[]", head):
+    if re.match(rb'\[\s*([\[{"0-9-]|null|true|false)', head):
         raise DataError(f"{name}: is a JSON array; flowcli reads JSON lines, one object on each line")
+    if re.match(rb"<(!doctype|html|\?xml)", head, re.IGNORECASE):
+        raise DataError(f"{name}: is a page of HTML or XML, not a table")
     return csv_cells(text, name)
 
 
@@ -90,4 +92,4 @@ def _check_names(names: list[str], source: str) -> None:
         raise DataError(f"{source}: column names are there twice: {', '.join(map(repr, twice))}")
     if any(not name.strip() for name in names):
         position = next(i for i, name in enumerate(names, 1) if not name.strip())
-        raise DataError(f"{source}: column {position} has no name; give the file a header line")
+        raise DataError(f"{source}: column {position} has no name; give it one in the header line")
