@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowcli.cli.input import MOST_NAMES
 from flowcli.cli.options import ConfigName, Data, Device, Encoding, Json, Seed, Settings, names, sources
 from flowcli.cli.output import messages, write_json, write_text
 from flowcli.errors import DataError, Interrupted, UsageError
@@ -16,6 +17,7 @@ from flowcli.errors import DataError, Interrupted, UsageError
 if TYPE_CHECKING:
     from flowcli.config.schema import Config
     from flowcli.fitting import Fitted
+    from flowcli.tables.source import InFiles
 
 
 def fit(
@@ -176,19 +178,37 @@ def _resume(folder: Path, data: list[str] | None, device: str) -> tuple[Fitted, 
 def _fit(files: list[str], config: Config, device: str, folder: Path, expected: dict[str, Any] | None = None) -> Fitted:
     """Fit, and write the run; with the ``expected`` fingerprint, go on from the folder's checkpoint."""
     messages.note(f"reading {', '.join(files)}")
-    from flowcli.cli.progress import FitProgress
+    from contextlib import closing
+
     from flowcli.cli.threads import use_one_thread
-    from flowcli.fitting import fit_table
-    from flowcli.runs import CHECKPOINT, write_run
-    from flowcli.tables.fingerprint import fingerprint, same_data
-    from flowcli.tables.source import InFiles, survey
+    from flowcli.runs import write_run
+    from flowcli.tables.source import InFiles
 
     use_one_thread()
-    source = InFiles(files, config.data.encoding)
+    with closing(InFiles(files, config.data.encoding)) as source:
+        fitted = _fit_source(source, config, device, folder, expected)
+    fitted.metrics["run"] = str(folder)
+    write_run(folder, fitted.files(), fitted.metrics)
+    return fitted
+
+
+def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expected: dict[str, Any] | None) -> Fitted:
+    """Survey the files, and train on them."""
+    from flowcli.cli.progress import FitProgress
+    from flowcli.fitting import fit_table
+    from flowcli.runs import CHECKPOINT
+    from flowcli.tables.fingerprint import fingerprint, same_data
+    from flowcli.tables.source import survey
+
     surveyed = survey(source)
-    names = surveyed.sample.names
-    if all(re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", name) for name in names):
-        messages.note("every column's name is a number: is the header line missing? The first line was taken for it")
+    files, names = source.files, surveyed.sample.names
+    # Years are names, too.
+    numbers = [name for name in names if re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", name)]
+    if len(numbers) == len(names) or any("." in name for name in numbers):
+        some = ", ".join(map(repr, numbers[:MOST_NAMES]))
+        messages.note(
+            f"names of columns are numbers ({some}): is the header line missing? The first line is taken for it"
+        )
     if not surveyed.whole:
         messages.note(f"{surveyed.rows:,} rows: the columns are measured on a sample of {len(surveyed.index):,}")
     data = fingerprint(files, surveyed.rows, names)
@@ -197,7 +217,7 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
     checkpoint = folder / CHECKPOINT
     try:
         with FitProgress(config.train, checkpoint, data) as progress:
-            fitted = fit_table(
+            return fit_table(
                 source,
                 config,
                 surveyed=surveyed,
@@ -208,9 +228,6 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
             )
     except Interrupted as error:
         raise Interrupted(f"{error}; go on with: flowcli fit --resume {folder}") from None
-    fitted.metrics["run"] = str(folder)
-    write_run(folder, fitted.files(), fitted.metrics)
-    return fitted
 
 
 def _tell(fitted: Fitted, folder: Path) -> None:

@@ -44,6 +44,11 @@ class InFiles:
     encoding: str = "utf-8"
     kept: io.FileIO | None = None
 
+    def close(self) -> None:
+        """Let go of what is kept."""
+        if self.kept is not None:
+            self.kept.close()
+
     def chunks(self) -> Iterator[Table]:
         if STDIN in self.files and self.kept is None:
             self.kept = kept_stdin()

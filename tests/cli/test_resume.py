@@ -10,14 +10,14 @@ import pytest
 from running import environment
 from safetensors.torch import load_file
 
-FIT = ["fit", "t.csv", "-s", "train.epochs=40", "-s", "train.patience=40", "-q"]
+FIT = ["fit", "t.csv", "-s", "train.epochs=25", "-s", "data.plain=true", "-q"]
 
 
 @pytest.fixture
 def table(tmp_path, iris):
-    # A few thousand rows, so that there is time to interrupt.
+    # Many rows, so that there is time to interrupt.
     header, *rows = iris.read_text().splitlines()
-    (tmp_path / "t.csv").write_text("\n".join([header, *rows * 20]) + "\n")
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows * 12]) + "\n")
 
 
 def interrupted(folder, number):
