@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # No verdict on how rare a condition is before so many rows; no search beyond so many (minutes).
 LEAST_DRAWN = 200_000
 MOST_DRAWN = 20_000_000
+# Where none of so many rows fits, none will.
+MOST_IN_VAIN = 1_000_000
 MOST_LISTED = 10
 # How far, in steps, a number may be from a grid that it is on.
 GRID_TOLERANCE = 1e-6
@@ -133,7 +135,7 @@ class Rejection:
         """The first ``n`` rows of a stream that fit, in pieces; no more chunks are taken than that needs.
 
         Raises:
-            DataError: the stream ends, or ``n`` rows would take more than ``MOST_DRAWN``.
+            DataError: the stream ends, none of ``MOST_IN_VAIN`` rows fits, or ``n`` would take over ``MOST_DRAWN``.
         """
         kept = drawn = 0
         for chunk in chunks if n else ():
@@ -148,7 +150,8 @@ class Rejection:
                 yield chunk.take(pa.array(fitting))
             if kept == n:
                 return
-            if drawn >= LEAST_DRAWN and n * drawn > MOST_DRAWN * _most(kept):
+            in_vain = not kept and drawn >= MOST_IN_VAIN
+            if in_vain or drawn >= LEAST_DRAWN and n * drawn > MOST_DRAWN * _most(kept):
                 break
         if n:
             raise DataError(self._too_rare(kept, drawn, n))

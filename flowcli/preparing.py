@@ -87,6 +87,8 @@ def prepare(
         source = WithoutHoles(source, [c.name for c in columns if c.kind not in ("constant", "identifier")])
         rows = surveyed.rows
         surveyed = survey(source)
+        if not surveyed.rows:
+            raise DataError(f"{surveyed.sample.source()}: every row has a missing cell; --missing model keeps them")
         if surveyed.rows < rows:
             note(f"{rows - surveyed.rows:,} of {rows:,} rows are left out, for missing cells")
         columns = [column.model_copy(update={"missing": False}) for column in columns]

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from flowcli.errors import DataError
 from flowcli.flows.layout import Layout
-from flowcli.preprocess.numbers import column_numbers
+from flowcli.preprocess.numbers import column_numbers, within
 from flowcli.tables.cells import as_numbers, as_text, is_number_type
 from flowcli.tables.columns import Column, describe_missing
 from flowcli.tables.dates import written_dates
 from flowcli.tables.table import Table
-from flowcli.transforms.supports import MAPS, PLACEHOLDER, Support
+from flowcli.transforms.supports import PLACEHOLDER, Support
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -124,7 +124,7 @@ class TableEncoder:
             outside |= _beyond(column, values) & (state == NUMBER)
             held = (state == NUMBER) & np.isfinite(values)
             with np.errstate(invalid="ignore", over="ignore"):
-                numbers.append(np.where(held, _within(column, (values - column.mean) / column.scale), PLACEHOLDER))
+                numbers.append(np.where(held, within(column.map, (values - column.mean) / column.scale), PLACEHOLDER))
             if column.partial:
                 states.append(state)
         return self._encoded(numbers, states, table, outside, bad)
@@ -319,16 +319,6 @@ def _beyond(column: Column, values: Floats) -> Flags:
         return np.asarray(below | above | (np.abs(values - column.mean) > LARGEST_DEVIATION * abs(column.scale)))
 
 
-def _within(column: Column, u: Floats) -> Floats:
-    """What lies on a bound where no training row did has no image under the map: it is scored next to it."""
-    _, _, above_zero, below_one = MAPS[column.map]
-    if above_zero:
-        u = np.where(u <= 0, NEXT_TO_BOUND, u)
-    return np.where(u >= 1, 1 - NEXT_TO_BOUND, u) if below_one else u
-
-
-# In units of a column's scale.
-NEXT_TO_BOUND = 1e-5
 # In units of a column's scale: beyond it the arithmetic overflows, and nothing has a density.
 LARGEST_DEVIATION = 1e100
 

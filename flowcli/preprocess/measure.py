@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from flowcli.errors import DataError
-from flowcli.preprocess.numbers import column_numbers
+from flowcli.preprocess.numbers import column_numbers, within
 from flowcli.preprocess.whole import Whole, whole_of
 from flowcli.tables.cells import as_text
 from flowcli.tables.columns import Column
@@ -170,14 +170,14 @@ def _support(column: Column, rest: Floats, values: Floats, maps: bool) -> dict[s
         candidates = [("softplus", high, -SHARP * scale), ("softplus", high, -scale), ("log", high, -scale)]
     else:
         candidates = [("none", mean, scale)]
-        within = np.abs(rest - quartiles[1]).max() < FARTHEST * middle_scale
-        if maps and within and len(np.unique(rest)) > FEW_VALUES:
+        near = np.abs(rest - quartiles[1]).max() < FARTHEST * middle_scale
+        if maps and near and len(np.unique(rest)) > FEW_VALUES:
             candidates.append(("arcsinh", float(quartiles[1]), middle_scale))
     sample = rest if len(rest) <= MOST_MEASURED else rest[:: math.ceil(len(rest) / MOST_MEASURED)]
     best: dict[str, Any] = {}
     best_value = -math.inf
     for name, start, unit in candidates:
-        y, log_slope = (part.numpy() for part in MAPS[name][0](torch.from_numpy((sample - start) / unit)))
+        y, log_slope = (part.numpy() for part in MAPS[name][0](torch.from_numpy(within(name, (sample - start) / unit))))
         center, spread = (0.0, 1.0) if name == "none" else (float(y.mean()), float(y.std()) or 1.0)
         # The likelihood of a normal after the map, per row.
         value = float(log_slope.mean()) - math.log(abs(unit)) - math.log(float(y.std()) or 1.0)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from flowcli.tables.cells import Numbers, as_text
 
 # Ways of writing, tried in this order; the first that every cell fits is taken.
-DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y")
+DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y")
 TIMES = tuple(
     f"{date}{between}{time}" for date in DATES for time in ("%H:%M:%S", "%H:%M", "%H:%M:%SZ") for between in (" ", "T")
 )

@@ -104,8 +104,9 @@ def infer_columns(
         )
     if not any(not column.context and column.kind not in ("constant", "identifier") for column in columns):
         why = _told([f"{c.name!r} ({'given' if c.context else c.reason.removesuffix(LEFT_OUT)})" for c in columns])
-        alone = "; is it one column? The cells of CSV are separated by , ; | or tabs" if len(table.names) == 1 else ""
-        raise DataError(f"{table.source()}: no column is left to model: {why or 'all are dropped'}{alone}")
+        if len(table.names) == 1 and columns and columns[0].reason.startswith("text"):
+            why += "; is it one column? The cells of CSV are separated by , ; | or tabs"
+        raise DataError(f"{table.source()}: no column is left to model: {why or 'all are dropped'}")
     return columns
 
 
@@ -143,7 +144,7 @@ def _infer(name: str, table: Table, wanted: ColumnConfig | None) -> Column:
         if form:
             return _date(name, cells, form)
         form = nearest_format(cells)
-        if form and not as_words:
+        if form:
             _refuse_mistakes(name, table, date_numbers(cells, form), ("date", f" as {form}"), labels and kind is None)
         if kind == "date":
             raise DataError(f"{name!r} (data.kinds says date, and it is in no format of dates that is known)")

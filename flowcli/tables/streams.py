@@ -154,7 +154,7 @@ class _Utf8(io.RawIOBase):
         elif not self.bytes and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return DataError(f"{self.name}: is not UTF-8 text, but UTF-16: add --encoding utf-16")
         elif not self.bytes and block.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
-            return DataError(f"{self.name}: is an Excel workbook or a zip archive; save the table in it as CSV")
+            return DataError(f"{self.name}: is no table, but an Excel workbook or a zip archive: save it as CSV")
         elif b"\0" in block:
             return DataError(
                 f"{self.name}: is no table: neither UTF-8 text (CSV, TSV, JSON lines) nor Parquet or Arrow"

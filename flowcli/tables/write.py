@@ -59,12 +59,13 @@ class DelimitedWriter:
         if not self.header_written:
             # The csv module's header: Arrow's has every name in quotes.
             header = io.StringIO()
-            csv.writer(header, delimiter=self.delimiter, lineterminator="\n").writerow(cells.column_names)
-            self.stream.write(header.getvalue().encode())
+            # With this end, older Pythons too quote a name that holds a bare carriage return.
+            csv.writer(header, delimiter=self.delimiter, lineterminator="\r\n").writerow(cells.column_names)
+            self.stream.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
             self.header_written = True
         columns = zip(cells.column_names, cells.columns, strict=True)
         cells = pa.table({name: _plain(name, column) for name, column in columns})
-        special = rf'["\r\n{self.delimiter}]'
+        special = rf'["\r\n{self.delimiter}]{"|^$" if cells.num_columns == 1 else ""}'
         texts = [column for column in cells.columns if pa.types.is_string(column.type)]
         # An empty line would be no row to most readers.
         blank = cells.num_columns == 1 and cells.column(0).null_count > 0

@@ -101,6 +101,7 @@ class Supports(nn.Module):
             bounded = [bool(MAPS[support.map][place]) for support in supports]
             self.register_buffer(name, torch.tensor(bounded, dtype=torch.bool), persistent=False)
         self.mapped = bool(self.maps) or any(s.center or s.spread != 1 for s in supports)
+        self.bounded = any(MAPS[name][2] for name in self.maps)
         self.gridded = any(support.step for support in supports)
 
     def to_real(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +109,7 @@ class Supports(nn.Module):
         log_unit = self.log_unit.to(u.dtype)
         if not self.mapped:
             return u, -log_unit.expand(u.shape)
+        u = self._within(u)
         y, log_slope = u, torch.zeros_like(u)
         for name in self.maps:
             # All columns go through, which is faster than picking some; the others by a number in the domain.
@@ -130,8 +132,11 @@ class Supports(nn.Module):
         """``u`` of columns on a grid moved by up to half a step either way, by uniform numbers in [0, 1)."""
         if not self.gridded:
             return u
-        moved = u + self.step.to(u.dtype) * (uniforms - 0.5)
-        # Rounding must not push what lies next to a bound beyond it.
-        smallest = torch.finfo(u.dtype).tiny
-        moved = torch.where(self.above_zero, moved.clamp_min(smallest), moved)
-        return torch.where(self.below_one, moved.clamp_max(1 - torch.finfo(u.dtype).eps), moved)
+        return self._within(u + self.step.to(u.dtype) * (uniforms - 0.5))
+
+    def _within(self, u: Tensor) -> Tensor:
+        """Rounding, to float32 above all, must not push what lies next to a bound onto it or beyond."""
+        if not self.bounded:
+            return u
+        u = torch.where(self.above_zero, u.clamp_min(torch.finfo(u.dtype).tiny), u)
+        return torch.where(self.below_one, u.clamp_max(1 - torch.finfo(u.dtype).eps), u)

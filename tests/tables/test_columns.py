@@ -124,8 +124,13 @@ def test_dates_are_dates():
     assert inferred(pa.array(range(N), pa.date32())).nature == "date"
 
 
-def test_a_word_among_dates_makes_no_date():
-    assert inferred(["soon", *(f"2020-01-{i % 28 + 1:02d}" for i in range(N - 1))]).kind != "date"
+def test_a_word_among_dates_is_refused_unless_it_makes_labels():
+    days = [f"2020-01-{i % 28 + 1:02d}" for i in range(N)]
+    assert "'c' (not a date as %Y-%m-%d: 'soon' in row 1)" in refused(c=["soon", *days[1:]])
+    assert "12 cells are not dates as %Y-%m-%d, the first is 'soon' in row 1; where" in refused(
+        c=["soon"] * 12 + days[12:]
+    )
+    assert inferred(["soon", "2020-01-01", "2020-01-02"] * (N // 3)).kind == "label"
 
 
 def test_days_are_read_before_months_where_they_must():
