@@ -151,7 +151,7 @@ class Rejection:
             if kept == n:
                 return
             in_vain = not kept and drawn >= MOST_IN_VAIN
-            if in_vain or drawn >= LEAST_DRAWN and n * drawn > MOST_DRAWN * _most(kept):
+            if in_vain or (drawn >= LEAST_DRAWN and n * drawn > MOST_DRAWN * _most(kept)):
                 break
         if n:
             raise DataError(self._too_rare(kept, drawn, n))
