@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,29 @@ def claim_run_folder(folder: Path, force: bool) -> list[Path]:
     except OSError as error:
         raise FlowcliError(f"{folder}: cannot be made: {error.strerror}") from None
     return made
+
+
+@contextlib.contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keep other fits out of the folder; the system lets go of it, too, when the process dies.
+
+    Raises:
+        FlowcliError: another fit is in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FlowcliError(f"{folder}: another fit is writing to it") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def release_run_folder(made: list[Path]) -> None:

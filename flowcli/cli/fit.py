@@ -143,14 +143,19 @@ def _start(
 
     resolved = load_config(config, settings, options)
 
-    from flowcli.runs import claim_run_folder, default_run_folder, release_run_folder
+    from flowcli.runs import claim_run_folder, default_run_folder, occupied, release_run_folder
 
     if output == "-":
         raise UsageError("-o names a folder for the run; its path is what goes to stdout")
     folder = Path(output) if output else default_run_folder(files[0])
+    if folder.is_dir():
+        # A folder in use is told as such, rather than as one that holds something.
+        with occupied(folder):
+            pass
     made = claim_run_folder(folder, force)
     try:
-        return _fit(files, resolved, device, folder), folder
+        with occupied(folder):
+            return _fit(files, resolved, device, folder), folder
     except BaseException:
         release_run_folder(made)
         raise
@@ -158,7 +163,7 @@ def _start(
 
 def _resume(folder: Path, data: list[str] | None, device: str) -> tuple[Fitted, Path]:
     """Go on from a run's checkpoint."""
-    from flowcli.runs import CHECKPOINT, is_complete
+    from flowcli.runs import CHECKPOINT, is_complete, occupied
 
     checkpoint = folder / CHECKPOINT
     if is_complete(folder):
@@ -172,7 +177,8 @@ def _resume(folder: Path, data: list[str] | None, device: str) -> tuple[Fitted, 
     if "-" in files:
         raise UsageError(f"{folder}: its data came from stdin; save the same table to a file and name it")
     sources(files)
-    return _fit(files, header.config, device, folder, header.data), folder
+    with occupied(folder):
+        return _fit(files, header.config, device, folder, header.data), folder
 
 
 def _fit(files: list[str], config: Config, device: str, folder: Path, expected: dict[str, Any] | None = None) -> Fitted:

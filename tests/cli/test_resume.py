@@ -20,8 +20,8 @@ def table(tmp_path, iris):
     (tmp_path / "t.csv").write_text("\n".join([header, *rows * 12]) + "\n")
 
 
-def interrupted(folder, number):
-    """A fit into ``run`` that got the signal while it trained: its status, stdout and stderr."""
+def training(folder):
+    """A fit into ``run``, just when its training begins."""
     fit = subprocess.Popen(
         [sys.executable, "-m", "flowcli", *FIT[:-1], "-o", "run"],
         cwd=folder,
@@ -36,6 +36,12 @@ def interrupted(folder, number):
     for line in fit.stderr:
         if "permute" in line:  # the architecture's last line: training begins
             break
+    return fit
+
+
+def interrupted(folder, number):
+    """A fit into ``run`` that got the signal while it trained: its status, stdout and stderr."""
+    fit = training(folder)
     time.sleep(1)
     os.kill(fit.pid, number)
     out, err = fit.communicate(timeout=60)
@@ -65,3 +71,25 @@ def test_other_data_are_no_continuation(program, table, tmp_path):
     done = program("fit", "--resume", "run")
     assert done.status == 1
     assert "not the data" in done.err
+
+
+def test_a_second_fit_into_a_folder_in_use_is_refused(program, table, tmp_path):
+    with training(tmp_path) as first:
+        try:
+            for more in ([], ["--force"]):
+                second = program(*FIT, "-o", "run", *more)
+                assert (second.status, second.out) == (1, "")
+                assert second.err == "flowcli: run: another fit is writing to it\n"
+            os.kill(first.pid, signal.SIGINT)
+            first.communicate(timeout=60)
+        finally:
+            first.kill()
+    # Nobody is in it any more, and what the first has done is there.
+    assert program("fit", "--resume", "run", "-q").status == 0
+
+
+def test_a_killed_fit_leaves_no_lock_and_no_model(program, table, tmp_path):
+    with training(tmp_path) as first:
+        first.kill()
+    assert program("score", "t.csv", "-m", "run").status == 2
+    assert program(*FIT, "-o", "run", "--force", "-s", "train.epochs=1").status == 0
