@@ -217,7 +217,8 @@ def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expe
         )
     if not surveyed.whole:
         messages.note(f"{surveyed.rows:,} rows: the columns are measured on a sample of {len(surveyed.index):,}")
-    data = fingerprint(files, surveyed.rows, names)
+    held_out = [file for file in (config.data.validation, config.data.test) if isinstance(file, str)]
+    data = fingerprint(files, surveyed.rows, names, held_out)
     if expected is not None and not same_data(expected, data):
         raise DataError(f"{', '.join(files)}: not the data that {folder} was started with")
     checkpoint = folder / CHECKPOINT

@@ -8,19 +8,26 @@ from pathlib import Path
 from typing import Any
 
 
-def fingerprint(sources: Sequence[str], rows: int, columns: Sequence[str]) -> dict[str, Any]:
-    """Files, rows, columns, and the SHA-256 of each file's bytes (``None`` for standard input)."""
+def fingerprint(
+    sources: Sequence[str], rows: int, columns: Sequence[str], held_out: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Files, rows, columns, and the SHA-256 of each file's bytes (``None`` for standard input).
+
+    Args:
+        held_out: the files of validation and test rows, where they are files of their own.
+    """
     return {
         "files": list(sources),
         "sha256": [None if source == "-" else _sha256(Path(source)) for source in sources],
         "rows": rows,
         "columns": list(columns),
+        "held_out_sha256": [_sha256(Path(file)) for file in held_out],
     }
 
 
 def same_data(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two fingerprints can be of the same rows; the files' names do not matter."""
-    if (one["rows"], one["columns"]) != (other["rows"], other["columns"]):
+    if any(one[key] != other[key] for key in ("rows", "columns", "held_out_sha256")):
         return False
     if None in one["sha256"] or None in other["sha256"]:
         return True

@@ -20,10 +20,10 @@ def table(tmp_path, iris):
     (tmp_path / "t.csv").write_text("\n".join([header, *rows * 12]) + "\n")
 
 
-def training(folder):
+def training(folder, *more):
     """A fit into ``run``, just when its training begins."""
     fit = subprocess.Popen(
-        [sys.executable, "-m", "flowcli", *FIT[:-1], "-o", "run"],
+        [sys.executable, "-m", "flowcli", *FIT[:-1], "-o", "run", *more],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -39,9 +39,9 @@ def training(folder):
     return fit
 
 
-def interrupted(folder, number):
+def interrupted(folder, number, *more):
     """A fit into ``run`` that got the signal while it trained: its status, stdout and stderr."""
-    fit = training(folder)
+    fit = training(folder, *more)
     time.sleep(1)
     os.kill(fit.pid, number)
     out, err = fit.communicate(timeout=60)
@@ -93,3 +93,13 @@ def test_a_killed_fit_leaves_no_lock_and_no_model(program, table, tmp_path):
         first.kill()
     assert program("score", "t.csv", "-m", "run").status == 2
     assert program(*FIT, "-o", "run", "--force", "-s", "train.epochs=1").status == 0
+
+
+def test_other_test_rows_are_no_continuation(program, table, tmp_path):
+    text = (tmp_path / "t.csv").read_text()
+    (tmp_path / "new.csv").write_text(text)
+    interrupted(tmp_path, signal.SIGINT, "--test", "new.csv")
+    (tmp_path / "new.csv").write_text(text.replace("5.1", "5.2", 1))
+    done = program("fit", "--resume", "run")
+    assert done.status == 1
+    assert "not the data" in done.err
