@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +104,9 @@ class Model:
     def score_encoded(self, encoded: Encoded) -> npt.NDArray[np.float64]:
         """Log-likelihoods ``(n,)`` of rows that the model's encoder has encoded."""
         # What is outside its bounds has no place on the real line.
-        encoded.numbers[encoded.outside] = PLACEHOLDER
+        held = replace(encoded, numbers=np.where(encoded.outside[:, None], PLACEHOLDER, encoded.numbers))
         with torch.inference_mode():
-            parts = [self.density.log_prob(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
+            parts = [self.density.log_prob(part) for part in self._rows(held).chunks(SCORING_CHUNK)]
         log_prob = torch.cat(parts).cpu().numpy() if parts else np.empty(0)
         log_prob[encoded.outside] = -np.inf
         return log_prob

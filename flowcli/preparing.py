@@ -20,7 +20,7 @@ from flowcli.preprocess.measure import fit_columns
 from flowcli.preprocess.whole import Whole, whole_of
 from flowcli.tables.cells import hole_mask
 from flowcli.tables.columns import Column
-from flowcli.tables.infer import infer_columns
+from flowcli.tables.infer import LEFT_OUT, infer_columns
 from flowcli.tables.read import read_table
 from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, Survey, TableSource, survey
 from flowcli.tables.split import split_rows
@@ -80,7 +80,7 @@ def prepare(
     columns = infer_columns(surveyed.sample, data.context, data.drop, data.kinds, data.missing)
     for column in columns:
         if column.kind == "identifier":
-            note(f"WARNING: {column.name!r} is left out: {column.reason.removesuffix(': left out')}")
+            note(f"WARNING: {column.name!r} is left out: {column.reason.removesuffix(LEFT_OUT)}")
     if surveyed.whole:
         source = InMemory(surveyed.sample)
     if data.missing == "drop":

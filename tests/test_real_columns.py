@@ -15,6 +15,7 @@ import flowcli
 from flowcli.conditioning import settable
 from flowcli.errors import ConfigError, DataError
 from flowcli.model import Model
+from flowcli.tables.table import from_dataframe
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 QUICK = {"train__epochs": 3, "train__batch_size": 256}
@@ -249,3 +250,13 @@ def test_a_factor_can_be_set() -> None:
     # What does not hang on it is drawn as ever.
     free = model.sample(3000, seed=0)
     np.testing.assert_array_equal(drawn["u"], free["u"])
+
+
+def test_rows_outside_are_as_they_are_for_the_baseline() -> None:
+    """Scoring encoded rows leaves them as they were: what compares with the model sees the same numbers."""
+    model = flowcli.fit(made(), **QUICK)
+    rows = pd.DataFrame({"kind": "a", "amount": [-3.0, 2.0], "height": 10.0})
+    encoded = model.encoder.encode(from_dataframe(rows))
+    before = encoded.numbers.copy()
+    assert model.score_encoded(encoded).tolist() == model.log_prob(rows).tolist()
+    np.testing.assert_array_equal(encoded.numbers, before)

@@ -219,7 +219,7 @@ def _number(name: str, table: Table, numbers: Numbers, distinct: int, wanted: Co
         return Column(name=name, kind="label", missing=holes, reason=reason, categories=("0", "1"), cells="integer")
     places = decimals(cells)
     if kind is None and _is_identifier(name, values, different):
-        return Column(name=name, kind="identifier", reason="whole numbers, different in every row: left out")
+        return Column(name=name, kind="identifier", reason=f"whole numbers, different in every row{LEFT_OUT}")
     step = None if wanted is None else wanted.step
     if step is None and kind == "integer":
         step = 1.0

@@ -111,30 +111,20 @@ class Chain(Skipping):
     def forward_and_log_det(
         self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
     ) -> ValueAndLogDet:
-        total = z.new_zeros(z.shape[:-1])
-        for part in self.bijections():
-            if present is None:
-                z, log_det = part.forward_and_log_det(z, context)
-            else:
-                skipping = cast(Skipping, part)
-                z, log_det = skipping.forward_and_log_det(z, context, present)
-                present = skipping.moved(present, inverse=False)
-            total = total + log_det
-        return z, total
+        return self._through(z, context, present, inverse=False)
 
     def inverse_and_log_det(
         self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
     ) -> ValueAndLogDet:
-        total = x.new_zeros(x.shape[:-1])
-        for part in reversed(self.bijections()):
-            if present is None:
-                x, log_det = part.inverse_and_log_det(x, context)
-            else:
-                skipping = cast(Skipping, part)
-                x, log_det = skipping.inverse_and_log_det(x, context, present)
-                present = skipping.moved(present, inverse=True)
+        return self._through(x, context, present, inverse=True)
+
+    def _through(self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool) -> ValueAndLogDet:
+        total = value.new_zeros(value.shape[:-1])
+        for part in reversed(self.bijections()) if inverse else self.bijections():
+            value, log_det = _apply(part, value, context, present, inverse)
+            present = None if present is None else cast(Skipping, part).moved(present, inverse)
             total = total + log_det
-        return x, total
+        return value, total
 
     def initialize(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
         for part in reversed(self.bijections()):
@@ -151,16 +141,24 @@ class Chain(Skipping):
         return present
 
 
+def _apply(
+    part: Bijection, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool
+) -> ValueAndLogDet:
+    """One part, in one direction; only one that can leave out columns is told of them."""
+    if present is None:
+        return part.inverse_and_log_det(value, context) if inverse else part.forward_and_log_det(value, context)
+    skipping = cast(Skipping, part)
+    direction = skipping.inverse_and_log_det if inverse else skipping.forward_and_log_det
+    return direction(value, context, present)
+
+
 def _inverse_in_pieces(part: Bijection, x: Tensor, context: Tensor | None, present: Tensor | None) -> Tensor:
-    """``z`` of many rows: the parameters of all of them at once would fill the memory."""
+    """``z`` of many rows ``(n, d)``: the parameters of all of them at once would fill the memory."""
     pieces = []
     for start in range(0, len(x), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        given = None if context is None else context[rows]
-        if present is None:
-            pieces.append(part.inverse_and_log_det(x[rows], given)[0])
-        else:
-            pieces.append(cast(Skipping, part).inverse_and_log_det(x[rows], given, present[rows])[0])
+        given, there = (None if part_of is None else part_of[rows] for part_of in (context, present))
+        pieces.append(_apply(part, x[rows], given, there, inverse=True)[0])
     return torch.cat(pieces)
 
 
