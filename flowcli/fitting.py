@@ -14,26 +14,34 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
 import torch
 
+from flowcli import __version__
 from flowcli.config.load import dump_config
 from flowcli.config.schema import Config
 from flowcli.errors import Interrupted
 from flowcli.evaluation.baselines import gaussian_log_prob
+from flowcli.evaluation.inverse import inverse_errors
 from flowcli.evaluation.likelihood import summarize
 from flowcli.flows.build import build_density
 from flowcli.flows.default import with_default
 from flowcli.flows.rows import Rows
 from flowcli.model import Model
 from flowcli.model_file import ModelHeader
-from flowcli.preparing import prepare
+from flowcli.preparing import Prepared, Surveyed, prepare, survey_for
 from flowcli.runs import CONFIG, HISTORY, MODEL, TEST_SCORES
 from flowcli.tables.columns import Column
-from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, Survey, TableSource, survey
+from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, TableSource
 from flowcli.tables.table import Table
+from flowcli.training.batches import spread_evenly
 from flowcli.training.checkpoint import restore_checkpoint
 from flowcli.training.devices import resolve_device
 from flowcli.training.trainer import Epoch, Progress, Training, resolve, with_noise
+
+# So many rows are encoded and decoded at the end of a fit.
+MOST_INVERTED = 500
 
 
 class FitObserver:
@@ -83,10 +91,7 @@ class Fitted:
                     for e in self.training.epochs
                 ],
             ),
-            TEST_SCORES: _csv(
-                ["row", "log_prob"],
-                [[int(r), float(v)] for r, v in zip(self.test_rows, self.test_log_prob, strict=True)],
-            ),
+            TEST_SCORES: _test_scores(self.test_rows, self.test_log_prob),
             MODEL: self.model.to_bytes(),
         }
 
@@ -95,7 +100,7 @@ def fit_table(
     table: Table | TableSource,
     config: Config,
     *,
-    surveyed: Survey | None = None,
+    surveyed: Surveyed | None = None,
     device: str = "auto",
     data: dict[str, Any] | None = None,
     checkpoint: Path | None = None,
@@ -118,17 +123,18 @@ def fit_table(
     observer = observer or FitObserver()
     place = resolve_device(device)
     source = InMemory(table) if isinstance(table, Table) else table
-    prepared = prepare(source, surveyed or survey(source), config, observer.note, observer.columns)
+    prepared = prepare(source, surveyed or survey_for(source, config), config, observer.note, observer.columns)
     encoder, training = prepared.encoder, prepared.training
     flow = with_default(config.flow, len(training), len(encoder.numbers))
     config = config.model_copy(update={"flow": flow, "train": resolve(config.train, len(training))})
     density = build_density(flow, encoder.layout, config.seed)
-    # A row outside its columns' bounds has no likelihood to compare.
-    validation = Rows.of(prepared.validation.take(np.flatnonzero(~prepared.validation.outside)), place, torch.float32)
-    training = training.to(place)
+    # A row outside its columns' bounds has no likelihood to compare; so many rows are enough to decide when to stop.
+    comparable = np.flatnonzero(~prepared.validation.outside)
+    some = comparable[:: max(1, math.ceil(len(comparable) / MOST_ROWS_IN_MEMORY))]
+    validation = Rows.of(prepared.validation.take(some), place, torch.float32)
     density.to(place)
     # With the noise of training in them, so that columns that determine each other start no narrower.
-    start = training.take(torch.arange(0, len(training), math.ceil(len(training) / MOST_ROWS_IN_MEMORY), device=place))
+    start = training.take(spread_evenly(training, MOST_ROWS_IN_MEMORY)).to(place)
     density.initialize(with_noise(density, start, config.train, config.seed)[0])
     run = Training(density, training, validation, config.train, config.seed)
     if checkpoint is not None:
@@ -148,28 +154,50 @@ def fit_table(
     )
     model = Model(header, density, place)
     test_log_prob, validation_log_prob = (model.score_encoded(part) for part in (prepared.test, prepared.validation))
-    test = Rows.of(prepared.test, torch.device("cpu"), torch.float64)
-    gaussian = gaussian_log_prob(prepared.sample, test, encoder.layout)
+    gaussian = _gaussian(prepared)
     header.metrics = {
-        "test_log_likelihood": summarize(test_log_prob, encoder.modelled) if len(test) else None,
+        "test_log_likelihood": summarize(test_log_prob, encoder.modelled) if len(test_log_prob) else None,
         "validation_log_likelihood": summarize(validation_log_prob, encoder.modelled)
         if len(validation_log_prob)
         else None,
-        "baselines": {"gaussian": summarize(gaussian, encoder.modelled)} if len(test) else {},
+        "baselines": {"gaussian": summarize(gaussian, encoder.modelled)} if len(test_log_prob) else {},
         "parameters": sum(parameter.numel() for parameter in density.parameters()),
         "epochs": len(result.epochs),
         "best_epoch": result.best_epoch,
         "seconds": round(result.seconds, 3),
         "stopped_by": result.stopped_by,
         "skipped_steps": result.skipped_steps,
-        "rows": {"training": len(training), "validation": len(validation_log_prob), "test": len(test)},
+        "inverse_error": _inverse_error(model, prepared.sample),
+        "rows": {"training": len(training), "validation": len(validation_log_prob), "test": len(test_log_prob)},
     }
     return Fitted(model, result, prepared.test_rows, test_log_prob)
 
 
+def _inverse_error(model: Model, rows: Rows) -> dict[str, float]:
+    """Of each number column, by how much of its scale some training rows do not come back from their latents."""
+    some = rows.take(spread_evenly(rows, MOST_INVERTED)).to(model.device)
+    return dict(zip(model.encoder.layout.numbers, inverse_errors(model.density, some), strict=False))
+
+
+def _gaussian(prepared: Prepared) -> npt.NDArray[np.float64]:
+    """The Gaussian's log-likelihoods of the test rows ``(n,)``, so many at a time."""
+    starts = range(0, max(1, len(prepared.test.numbers)), MOST_ROWS_IN_MEMORY)
+    parts = (prepared.test.take(slice(start, start + MOST_ROWS_IN_MEMORY)) for start in starts)
+    rows = (Rows.of(part, torch.device("cpu"), torch.float64) for part in parts)
+    return np.concatenate([gaussian_log_prob(prepared.sample, each, prepared.encoder.layout) for each in rows])
+
+
 def _versions() -> dict[str, str]:
-    packages = ("flowcli", "torch", "pyro-ppl", "numpy", "pyarrow")
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+    packages = ("torch", "pyro-ppl", "numpy", "pyarrow")
+    found = {package: version(package) for package in packages}
+    return {"flowcli": __version__, "python": platform.python_version(), **found}
+
+
+def _test_scores(rows: npt.NDArray[np.int64], log_prob: npt.NDArray[np.float64]) -> bytes:
+    text = io.BytesIO(b"row,log_prob\n")
+    text.seek(0, io.SEEK_END)
+    pa.csv.write_csv(pa.table([rows, log_prob], ["row", "log_prob"]), text, pa.csv.WriteOptions(include_header=False))
+    return text.getvalue()
 
 
 def _csv(header: list[str], rows: list[list[Any]]) -> bytes:

@@ -103,12 +103,15 @@ class Model:
 
     def score_encoded(self, encoded: Encoded) -> npt.NDArray[np.float64]:
         """Log-likelihoods ``(n,)`` of rows that the model's encoder has encoded."""
-        # What is outside its bounds has no place on the real line.
-        held = replace(encoded, numbers=np.where(encoded.outside[:, None], PLACEHOLDER, encoded.numbers))
-        with torch.inference_mode():
-            parts = [self.density.log_prob(part) for part in self._rows(held).chunks(SCORING_CHUNK)]
-        log_prob = torch.cat(parts).cpu().numpy() if parts else np.empty(0)
-        log_prob[encoded.outside] = -np.inf
+        log_prob = np.empty(len(encoded.numbers))
+        for start in range(0, len(log_prob), SCORING_CHUNK):
+            rows = slice(start, start + SCORING_CHUNK)
+            part = encoded.take(rows)
+            # What is outside its bounds has no place on the real line.
+            held = replace(part, numbers=np.where(part.outside[:, None], PLACEHOLDER, part.numbers))
+            with torch.inference_mode():
+                log_prob[rows] = self.density.log_prob(self._rows(held)).cpu().numpy()
+            log_prob[rows][part.outside] = -np.inf
         return log_prob
 
     def log_prob(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> npt.NDArray[np.float64]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +13,29 @@ from flowcli.config.schema import Config
 from flowcli.errors import ConfigError, DataError
 from flowcli.flows.default import mixes_all_columns
 from flowcli.flows.rows import Rows
-from flowcli.preprocess.encoder import Encoded, TableEncoder, concatenated
+from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.preprocess.measure import fit_columns
-from flowcli.preprocess.whole import Whole, whole_of
+from flowcli.preprocess.spool import Spool
+from flowcli.preprocess.whole import Statistics, Whole
 from flowcli.tables.cells import hole_mask
 from flowcli.tables.columns import Column
-from flowcli.tables.infer import LEFT_OUT, infer_columns
+from flowcli.tables.infer import LEFT_OUT, MOST_LABELS, infer_columns
 from flowcli.tables.read import read_table
 from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, Survey, TableSource, survey
-from flowcli.tables.split import split_rows
+from flowcli.tables.split import TEST, TRAINING, VALIDATION, Split
 from flowcli.tables.table import Table
 
 Note = Callable[[str], None]
-TRAINING, VALIDATION, TEST = range(3)
+
+
+@dataclass(frozen=True)
+class Surveyed(Survey):
+    """A survey, and of a table that is too large to be kept what all its rows say of the columns.
+
+    The columns of ``statistics`` are guessed from the first rows.
+    """
+
+    statistics: Statistics
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,30 @@ class WithoutHoles:
             yield chunk.take(np.flatnonzero(~np.any(holes, axis=0)))
 
 
+def survey_for(source: TableSource, config: Config, most: int = MOST_ROWS_IN_MEMORY) -> Surveyed:
+    """Read a source once, for :func:`prepare`: rows, a sample, and what must be known of all rows.
+
+    Raises:
+        DataError: the source cannot be read.
+    """
+    statistics: list[Statistics] = []
+
+    def gather(table: Table, index: npt.NDArray[np.int64]) -> None:
+        if not statistics:
+            try:
+                columns = _inferred(table, config)
+            except (DataError, ConfigError):  # for the sample to say
+                columns = []
+            statistics.append(Statistics(columns, _split(config)))
+        statistics[0].add(table, index)
+
+    found = survey(source, most, gather)
+    return Surveyed(found.rows, found.sample, found.index, statistics[0] if statistics else Statistics([]))
+
+
 def prepare(
     source: TableSource,
-    surveyed: Survey,
+    surveyed: Surveyed,
     config: Config,
     note: Note,
     on_columns: Callable[[list[Column], int, int, int], None],
@@ -77,27 +106,28 @@ def prepare(
         ConfigError: the config does not fit the table.
     """
     data = config.data
-    columns = infer_columns(surveyed.sample, data.context, data.drop, data.kinds, data.missing)
-    for column in columns:
-        if column.kind == "identifier":
-            note(f"WARNING: {column.name!r} is left out: {column.reason.removesuffix(LEFT_OUT)}")
+    columns = _inferred(surveyed.sample, config)
+    _tell_left_out(columns, note)
     if surveyed.whole:
         source = InMemory(surveyed.sample)
     if data.missing == "drop":
         source = WithoutHoles(source, [c.name for c in columns if c.kind not in ("constant", "identifier")])
         rows = surveyed.rows
-        surveyed = survey(source)
+        surveyed = survey_for(source, config, len(surveyed.sample))
         if not surveyed.rows:
             raise DataError(f"{surveyed.sample.source()}: every row has a missing cell; --missing model keeps them")
         if surveyed.rows < rows:
             note(f"{rows - surveyed.rows:,} of {rows:,} rows are left out, for missing cells")
         columns = [column.model_copy(update={"missing": False}) for column in columns]
-    part_of = _parts(surveyed, config)
-    whole = whole_of(source.chunks(), columns, part_of == TRAINING)
-    columns = [c.model_copy(update={"missing": bool(whole[c.name].missing)}) if c.name in whole else c for c in columns]
+    try:
+        split = _split(config, surveyed.rows if surveyed.whole else None)
+    except DataError as error:
+        raise DataError(f"{surveyed.sample.source()}: {error}") from None
+    whole = _whole(source, surveyed, columns, split)
+    columns = [_known_whole(column, whole, surveyed.sample.source(), note) for column in columns]
     _tell_holes(columns, whole, config, surveyed.sample.source(), note)
     mixing = mixes_all_columns(config.flow)
-    sampled = surveyed.sample.take(np.flatnonzero(part_of[surveyed.index] == TRAINING))
+    sampled = surveyed.sample.take(np.flatnonzero(split.parts(surveyed.index) == TRAINING))
     columns = fit_columns(
         columns, sampled, data.missing, spikes=not (mixing or data.plain), maps=not data.plain, whole=whole
     )
@@ -106,37 +136,64 @@ def prepare(
     if not encoder.modelled:
         raise DataError(f"{sampled.source()}: no column is left to model: every one is constant in the training rows")
 
-    parts = _Parts(encoder, int((part_of == TRAINING).sum()))
+    parts = _Parts(encoder)
+    seen = 0
     for chunk, start in _numbered(source):
-        parts.add(chunk, start, part_of[parts.seen : parts.seen + len(chunk)])
+        parts.add(chunk, start, split.parts(np.arange(seen, seen + len(chunk))))
+        seen += len(chunk)
     parts.tell(note)
-    held_out = [concatenated(each) for each in parts.held_out]
-    test_rows = np.concatenate(parts.test_rows)
+    held_out = parts.held_out()
+    test_rows = parts.test_rows.array()
     for part, file in ((VALIDATION, data.validation), (TEST, data.test)):
         if isinstance(file, str):
             table = read_table([file], data.encoding)
             if data.missing == "drop":
                 names = [column.name for column in encoder.columns if column.name in whole]
                 (table,) = WithoutHoles(InMemory(table), [name for name in names if name in table.names]).chunks()
-            held_out[part - 1] = _sound(encoder, table)
+            held_out[part] = _sound(encoder, table)
             if part == TEST:
                 test_rows = np.arange(len(table)) if table.index is None else table.index
-    counts = [len(encoded.numbers) for encoded in held_out]
-    on_columns(columns, parts.training_rows, *counts)
+    training = parts.training()
+    on_columns(columns, len(training), *(len(held_out[part].numbers) for part in (VALIDATION, TEST)))
     sample = Rows.of(_sound(encoder, sampled), torch.device("cpu"), torch.float64)
-    return Prepared(encoder, parts.training(), sample, held_out[0], held_out[1], test_rows + 1)
+    return Prepared(encoder, training, sample, held_out[VALIDATION], held_out[TEST], test_rows + 1)
 
 
-def _parts(surveyed: Survey, config: Config) -> npt.NDArray[np.int8]:
-    """Of each row, which part it is in."""
-    shares = [part if isinstance(part, float) else 0.0 for part in (config.data.validation, config.data.test)]
-    try:
-        _, validation, test = split_rows(surveyed.rows, shares[0], shares[1], config.seed)
-    except DataError as error:
-        raise DataError(f"{surveyed.sample.source()}: {error}") from None
-    part_of = np.full(surveyed.rows, TRAINING, dtype=np.int8)
-    part_of[validation], part_of[test] = VALIDATION, TEST
-    return part_of
+def _inferred(table: Table, config: Config) -> list[Column]:
+    data = config.data
+    return infer_columns(table, data.context, data.drop, data.kinds, data.missing)
+
+
+def _split(config: Config, rows: int | None = None) -> Split:
+    """The config's split; parts that are files of their own take no share."""
+    validation, test = (p if isinstance(p, float) else 0.0 for p in (config.data.validation, config.data.test))
+    return Split(validation, test, config.seed, rows)
+
+
+def _whole(source: TableSource, surveyed: Surveyed, columns: Sequence[Column], split: Split) -> dict[str, Whole]:
+    """What all rows say of the columns; read again for those that the first rows were misleading about."""
+    gathered = surveyed.statistics
+    rest = Statistics([column for column in columns if not gathered.hold_for(column)], split)
+    if rest.columns:
+        seen = 0
+        for chunk in source.chunks():
+            rest.add(chunk, np.arange(seen, seen + len(chunk)))
+            seen += len(chunk)
+    return {**gathered.found, **rest.found}
+
+
+def _known_whole(column: Column, whole: dict[str, Whole], source: str, note: Note) -> Column:
+    """The column with what the sample it was inferred from may not show."""
+    if column.kind in ("constant", "identifier"):
+        return column
+    if len(whole[column.name].categories) <= MOST_LABELS:
+        return column.model_copy(update={"missing": bool(whole[column.name].missing)})
+    reason = f"text with more than {MOST_LABELS:,} values"
+    if column.context:
+        raise DataError(f"{source}: column {column.name!r} cannot be given: {reason}")
+    left_out = Column(name=column.name, kind="identifier", reason=reason + LEFT_OUT)
+    _tell_left_out([left_out], note)
+    return left_out
 
 
 def _numbered(source: TableSource) -> Iterator[tuple[Table, int]]:
@@ -150,34 +207,36 @@ def _numbered(source: TableSource) -> Iterator[tuple[Table, int]]:
 class _Parts:
     """Encoded rows by part, as chunk after chunk comes in."""
 
-    def __init__(self, encoder: TableEncoder, rows: int) -> None:
+    def __init__(self, encoder: TableEncoder) -> None:
         self.encoder = encoder
-        self.seen = 0
-        self.training_rows = rows
-        self.filled = 0
-        self.arrays: list[npt.NDArray[Any]] = []
         empty = encoder.empty()
-        self.held_out: list[list[Encoded]] = [[empty], [empty]]
-        self.test_rows: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
-        self.left_out: dict[int, list[Any]] = {}
+        kinds = (np.float32, np.int32, np.float32, np.float32)
+        self._training = [Spool(array.shape[1:], kind) for array, kind in zip(empty.arrays(), kinds, strict=False)]
+        self._held_out = {
+            part: [Spool(array.shape[1:], array.dtype) for array in empty.arrays()] for part in (VALIDATION, TEST)
+        }
+        self.test_rows = Spool((), np.dtype(np.int64))
+        self.left_out: dict[int, tuple[int, str]] = {}
 
     def add(self, chunk: Table, start: int, part_of: npt.NDArray[np.int8]) -> None:
         """Encode a chunk's rows, each for its part; ``start`` is the number of the source's row that it starts with."""
-        self.seen += len(chunk)
-        training = chunk.take(np.flatnonzero(part_of == TRAINING))
-        self._train_on(_sound(self.encoder, training))
-        for part in (VALIDATION, TEST):
+        training = _sound(self.encoder, chunk.take(np.flatnonzero(part_of == TRAINING)))
+        # Their bounds are such that none of them is outside.
+        for spool, array in zip(self._training, training.arrays(), strict=False):
+            spool.add(array)
+        for part, spools in self._held_out.items():
             rows = np.flatnonzero(part_of == part)
             encoded = self.encoder.encode(chunk.take(rows))
             if encoded.bad:
                 # A label of the context that no training row has, say.
-                told = self.left_out.setdefault(part, [0, encoded.bad[min(encoded.bad)]])
-                told[0] += len(encoded.bad)
+                count, reason = self.left_out.get(part, (0, encoded.bad[min(encoded.bad)]))
+                self.left_out[part] = count + len(encoded.bad), reason
                 kept = np.setdiff1d(np.arange(len(rows)), list(encoded.bad))
                 encoded, rows = encoded.take(kept), rows[kept]
-            self.held_out[part - 1].append(encoded)
+            for spool, array in zip(spools, encoded.arrays(), strict=True):
+                spool.add(array)
             if part == TEST:
-                self.test_rows.append(start + (rows if chunk.index is None else chunk.index[rows]))
+                self.test_rows.add(start + (rows if chunk.index is None else chunk.index[rows]))
 
     def tell(self, note: Note) -> None:
         """Say which rows were left out."""
@@ -185,28 +244,23 @@ class _Parts:
             name = "validation" if part == VALIDATION else "test"
             note(f"{count:,} {name} rows are left out: {reason}")
 
-    def _train_on(self, encoded: Encoded) -> None:
-        each = (encoded.numbers, encoded.labels, encoded.ordinals, encoded.context)
-        if not self.arrays:
-            kinds = (np.float32, np.int32, np.float32, np.float32)
-            self.arrays = [_room((self.training_rows, a.shape[1]), kind) for a, kind in zip(each, kinds, strict=True)]
-        rows = slice(self.filled, self.filled + len(encoded.numbers))
-        for array, values in zip(self.arrays, each, strict=True):
-            array[rows] = values
-        self.filled = rows.stop
-
     def training(self) -> Rows:
         """The training rows."""
-        return Rows(*(torch.from_numpy(array) for array in self.arrays))
+        return Rows(*(torch.from_numpy(spool.array()) for spool in self._training))
+
+    def held_out(self) -> dict[int, Encoded]:
+        """The other rows, by part."""
+        found = {}
+        for part, spools in self._held_out.items():
+            numbers, labels, ordinals, context, outside = (spool.array() for spool in spools)
+            found[part] = Encoded(numbers, labels, ordinals, context, outside, {})
+        return found
 
 
-def _room(shape: tuple[int, int], kind: Any) -> npt.NDArray[Any]:
-    """An array, in memory or, for many rows, in a file that nobody else sees and that goes with it."""
-    if shape[0] <= MOST_ROWS_IN_MEMORY or not shape[1]:
-        return np.empty(shape, kind)
-    with tempfile.TemporaryFile() as file:
-        # The map keeps the file, also when it is closed.
-        return np.memmap(file, kind, "w+", shape=shape)
+def _tell_left_out(columns: Sequence[Column], note: Note) -> None:
+    for column in columns:
+        if column.kind == "identifier":
+            note(f"WARNING: {column.name!r} is left out: {column.reason.removesuffix(LEFT_OUT)}")
 
 
 def _sound(encoder: TableEncoder, table: Table) -> Encoded:

@@ -10,8 +10,10 @@ import flowcli.tables.source as sources
 from flowcli.config.load import load_config
 from flowcli.errors import DataError
 from flowcli.fitting import fit_table
-from flowcli.preparing import Prepared, prepare
-from flowcli.tables.source import InFiles, survey
+from flowcli.preparing import Prepared, prepare, survey_for
+from flowcli.tables.source import InFiles
+from flowcli.tables.split import TEST, TRAINING, VALIDATION, Split
+from flowcli.tables.table import from_dataframe
 
 ROWS = 3000
 
@@ -35,7 +37,7 @@ def prepared(files: list[str], most: int, *settings: str) -> tuple[Prepared, lis
     notes: list[str] = []
     source = InFiles(files)
     config = load_config(None, ["data.test=0.2", *settings])
-    return prepare(source, survey(source, most), config, notes.append, lambda *_: None), notes
+    return prepare(source, survey_for(source, config, most), config, notes.append, lambda *_: None), notes
 
 
 @pytest.fixture
@@ -48,27 +50,78 @@ def files(tmp_path) -> list[str]:
 
 
 @pytest.mark.parametrize("missing", ["model", "drop", "impute"])
-def test_parts_are_those_of_the_table_in_memory(files, missing):
-    (whole, notes), (sampled, other_notes) = (
-        prepared(files, most, f"data.missing={missing}") for most in (10 * ROWS, 2900)
-    )
+def test_rows_of_a_table_that_is_not_kept(files, missing):
+    found, notes = prepared(files, 2000, f"data.missing={missing}")
+    frame = table()
+    if missing == "drop":
+        frame = frame[frame["x"].notna()]
+    part_of = Split(0.1, 0.2, 0).parts(np.arange(len(frame)))
+    assert found.test_rows.tolist() == (frame.index[part_of == TEST] + 1).tolist()
+    for part, encoded in ((TRAINING, found.training), (VALIDATION, found.validation), (TEST, found.test)):
+        expected = found.encoder.encode(from_dataframe(frame[part_of == part]))
+        for name in ("numbers", "labels", "ordinals", "context"):
+            np.testing.assert_allclose(
+                np.asarray(getattr(encoded, name)), getattr(expected, name), rtol=1e-6, atol=1e-6, err_msg=name
+            )
+    # Columns and scales are those of the table in memory, nearly.
+    whole, other_notes = prepared(files, 10 * ROWS, f"data.missing={missing}")
     assert notes == other_notes
-    assert sampled.test_rows.tolist() == whole.test_rows.tolist()
-    for part in ("training", "sample"):
-        assert len(getattr(sampled, part)) <= len(getattr(whole, part))
-    for name in ("labels", "ordinals", "context"):
-        np.testing.assert_array_equal(getattr(sampled.training, name), getattr(whole.training, name))
-        np.testing.assert_array_equal(getattr(sampled.test, name), getattr(whole.test, name))
-    # Scales are those of the sample, nearly.
-    column, other = (p.encoder.numbers[0] for p in (whole, sampled))
-    back, same = (
-        p.test.numbers[:, 0] * p.encoder.numbers[0].scale + p.encoder.numbers[0].mean for p in (whole, sampled)
-    )
-    there = table()["x"].notna().to_numpy()[whole.test_rows - 1]
-    np.testing.assert_allclose(back[there], same[there], rtol=1e-9, atol=1e-12)
-    assert other.scale == pytest.approx(column.scale, rel=0.1)
-    assert whole.encoder.columns[1].lower == sampled.encoder.columns[1].lower == 0
-    assert "rare" in sampled.encoder.columns[2].categories
+    assert [c.name for c in found.encoder.columns] == [c.name for c in whole.encoder.columns]
+    assert found.encoder.numbers[0].scale == pytest.approx(whole.encoder.numbers[0].scale, rel=0.1)
+    assert whole.encoder.columns[1].lower == found.encoder.columns[1].lower == 0
+    assert "rare" in found.encoder.columns[2].categories
+
+
+class Counted:
+    """A source that counts how often it is read."""
+
+    def __init__(self, source):
+        self.source, self.passes = source, 0
+
+    def chunks(self):
+        self.passes += 1
+        yield from self.source.chunks()
+
+
+def test_statistics_take_one_pass(files):
+    source = Counted(InFiles(files))
+    config = load_config(None, [])
+    surveyed = survey_for(source, config, 500)
+    assert source.passes == 1
+    prepare(source, surveyed, config, lambda note: None, lambda *_: None)
+    # The second encodes the rows.
+    assert source.passes == 2
+
+
+def test_first_rows_that_mislead(tmp_path):
+    """A column of dates whose first rows are ambiguous, and one whose first rows are all the same."""
+    days = pd.date_range("2001-01-01", periods=ROWS)
+    frame = pd.DataFrame({"day": days.strftime("%d/%m/%Y"), "x": np.arange(ROWS, dtype=float) ** 0.5, "flat": 7})
+    frame.loc[:1499, "day"] = "01/02/2001"
+    frame.loc[2000:, "flat"] = np.arange(1000) % 17
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    found, _ = prepared([str(path)], 700, "data.test=0.0", "data.validation=0.0")
+    day, _, flat = found.encoder.columns
+    assert (day.date_format, flat.kind) == ("%d/%m/%Y", "number")
+    # The last day is the training rows' largest value, though it need not be in the sample.
+    last = (pd.Timestamp(days[-1]) - pd.Timestamp("1970-01-01")).days
+    largest = float(found.training.numbers[:, 0].max()) * day.scale + day.mean
+    assert largest == pytest.approx(last, abs=0.01)
+
+
+def test_more_labels_than_the_sample_shows(tmp_path):
+    random = np.random.default_rng(0)
+    words = [f"w{k}" for k in range(3000)]
+    frame = pd.DataFrame({"x": random.normal(size=30_000), "word": random.choice(words[:3], 30_000)})
+    frame.loc[::10, "word"] = words
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    found, notes = prepared([str(path)], 1000)
+    assert found.encoder.columns[1].kind == "identifier"
+    assert any("'word' is left out: text with more than 1,000 values" in note for note in notes)
+    with pytest.raises(DataError, match=r"t\.csv: column 'word' cannot be given: text with more than 1,000 values"):
+        prepared([str(path)], 1000, "data.context=[word]")
 
 
 def test_what_only_the_rest_shows(tmp_path):
@@ -78,9 +131,10 @@ def test_what_only_the_rest_shows(tmp_path):
     path = tmp_path / "t.csv"
     frame.to_csv(path, index=False)
     source = InFiles([str(path)])
-    kept = set(survey(source, 300).index.tolist())
-    training = set(range(ROWS)) - {int(row) - 1 for row in prepared([str(path)], 300)[0].test_rows} - kept
-    first, second, third = sorted(training)[:3]
+    kept = set(survey_for(source, load_config(None, []), 300).index.tolist())
+    training = np.flatnonzero(Split(0.0, 0.2, 0).parts(np.arange(ROWS)) == TRAINING)
+    # Beyond the first rows, from which the columns are guessed.
+    first, second, third = sorted(set(training[training > 700].tolist()) - kept)[:3]
     frame.loc[first, "x"] = 1e6
     frame.loc[second, "x"] = np.nan
     frame.loc[third, "kind"] = "c"
@@ -98,10 +152,12 @@ def test_what_only_the_rest_shows(tmp_path):
 
 def test_a_fit_of_a_table_that_is_not_kept(files, monkeypatch):
     monkeypatch.setattr(sources, "MOST_ROWS_IN_MEMORY", 500)
-    monkeypatch.setattr("flowcli.preparing.MOST_ROWS_IN_MEMORY", 500)
+    monkeypatch.setattr("flowcli.preprocess.spool.MOST_ROWS_IN_MEMORY", 500)
+    monkeypatch.setattr("flowcli.training.batches.BLOCK_ROWS", 64)
+    monkeypatch.setattr("flowcli.training.batches.BLOCKS_MIXED", 8)
     source = InFiles(files)
     config = load_config(None, ["train.epochs=3"])
-    fitted = fit_table(source, config, surveyed=survey(source, 500))
+    fitted = fit_table(source, config, surveyed=survey_for(source, config, 500))
     assert np.isfinite(fitted.test_log_prob).all()
     # The rows are those of the file, by their numbers.
     frame = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)

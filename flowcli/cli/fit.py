@@ -202,11 +202,11 @@ def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expe
     """Survey the files, and train on them."""
     from flowcli.cli.progress import FitProgress
     from flowcli.fitting import fit_table
+    from flowcli.preparing import survey_for
     from flowcli.runs import CHECKPOINT
     from flowcli.tables.fingerprint import fingerprint, same_data
-    from flowcli.tables.source import survey
 
-    surveyed = survey(source)
+    surveyed = survey_for(source, config)
     files, names = source.files, surveyed.sample.names
     # Years are names, too.
     numbers = [name for name in names if re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", name)]
@@ -246,6 +246,14 @@ def _tell(fitted: Fitted, folder: Path) -> None:
         messages.note(f"  {line}")
     if _worse_than_baseline(fitted.metrics):
         messages.note("WARNING: worse than the Gaussian on the test rows; do not trust this model")
+    from flowcli.evaluation.inverse import LARGEST_INVERSE_ERROR
+
+    for name, error in fitted.metrics["inverse_error"].items():
+        if not error <= LARGEST_INVERSE_ERROR:
+            messages.note(
+                f"WARNING: {name!r} comes back from its latents with errors of {error:.2g} of its scale: "
+                "samples and decoded rows are not exact"
+            )
     files = fitted.model.header.data["files"]
     context = [column.name for column in fitted.model.encoder.context]
     given = "".join(f" --given {shlex.quote(name)}=VALUE" for name in context)

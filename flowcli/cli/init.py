@@ -33,15 +33,18 @@ def init(
     if not names:
         write_text(config_template([], None, data_config))
         return
+    import numpy as np
+
     from flowcli.cli.describe import column_lines
     from flowcli.flows.default import default_flow
     from flowcli.tables.infer import infer_columns
     from flowcli.tables.read import read_table
-    from flowcli.tables.split import split_rows
+    from flowcli.tables.split import TRAINING, Split
 
     table = read_table(names, data_config.encoding)
     columns = infer_columns(table)
     comments = [f"{names[0]}: {len(table):,} rows", *column_lines(columns, measured=False)]
-    training, _, _ = split_rows(len(table), float(data_config.validation), float(data_config.test), 0)
+    split = Split(float(data_config.validation), float(data_config.test), 0, len(table))
+    training = int((split.parts(np.arange(len(table))) == TRAINING).sum())
     numbers = [column for column in columns if column.numeric]
-    write_text(config_template(comments, default_flow(len(training), len(numbers)), data_config))
+    write_text(config_template(comments, default_flow(training, len(numbers)), data_config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,16 @@ class Rows:
         rows = self._each(lambda part: part[index])
         return Rows(rows.numbers, rows.labels.long(), rows.ordinals, rows.context)
 
+    def slice(self, start: int, size: int) -> Rows:
+        """``size`` rows from ``start`` on, as a view."""
+        return self._each(lambda part: part[start : start + size])
+
     def chunks(self, size: int) -> list[Rows]:
         """The rows in order, ``size`` at a time."""
-        return [self._each(lambda part, at=at: part[at : at + size]) for at in range(0, len(self), size)]  # type: ignore[misc]
+        return [self.slice(start, size) for start in range(0, len(self), size)]
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[Rows]) -> Rows:
+        """Rows one after the other."""
+        each = [(part.numbers, part.labels, part.ordinals, part.context) for part in parts]
+        return cls(*(torch.cat(tensors) for tensors in zip(*each, strict=True)))

@@ -51,20 +51,14 @@ class Encoded:
     outside: Flags
     bad: Mapping[int, str]
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Encoded:
+    def take(self, rows: npt.NDArray[np.int64] | slice) -> Encoded:
         """The rows at these indices, none of which is bad."""
-        numbers, labels, ordinals, context, outside = (part[rows] for part in self._arrays())
+        numbers, labels, ordinals, context, outside = (part[rows] for part in self.arrays())
         return Encoded(numbers, labels, ordinals, context, outside, {})
 
-    def _arrays(self) -> tuple[np.ndarray, ...]:
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The five arrays, in order."""
         return self.numbers, self.labels, self.ordinals, self.context, self.outside
-
-
-def concatenated(parts: Sequence[Encoded]) -> Encoded:
-    """Rows one after the other, none of which is bad."""
-    arrays = zip(*(part._arrays() for part in parts), strict=True)
-    numbers, labels, ordinals, context, outside = (np.concatenate(each) for each in arrays)
-    return Encoded(numbers, labels, ordinals, context, outside, {})
 
 
 class TableEncoder:

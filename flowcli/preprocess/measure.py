@@ -12,7 +12,7 @@ import torch
 
 from flowcli.errors import DataError
 from flowcli.preprocess.numbers import column_numbers, within
-from flowcli.preprocess.whole import Whole, whole_of
+from flowcli.preprocess.whole import Statistics, Whole
 from flowcli.tables.cells import as_text
 from flowcli.tables.columns import Column
 from flowcli.tables.table import Table
@@ -40,6 +40,8 @@ SHARP = 0.1
 # In units of a column's scale: what is further out overflows float32 in training.
 FARTHEST = 1e30
 MOST_MEASURED = 200_000
+# A given column whose standard deviation is so many times that of a normal of its quartiles is standardised by these.
+HEAVY_TAILED = 3.0
 
 
 def fit_columns(
@@ -64,7 +66,10 @@ def fit_columns(
     Raises:
         DataError: numbers are too large for a mean and a scale.
     """
-    whole = whole or whole_of([training], columns, np.ones(len(training), dtype=bool))
+    if whole is None:
+        statistics = Statistics(columns)
+        statistics.add(training, np.arange(len(training)))
+        whole = statistics.found
     fitted = []
     for column in columns:
         update: dict[str, Any] = {}
@@ -169,6 +174,8 @@ def _support(column: Column, rest: Floats, values: Floats, maps: bool) -> dict[s
         high = _moved_out(upper, rest, half, scale, 1)
         candidates = [("softplus", high, -SHARP * scale), ("softplus", high, -scale), ("log", high, -scale)]
     else:
+        if column.context and scale > HEAVY_TAILED * middle_scale > 0:
+            mean, scale = float(quartiles[1]), middle_scale
         candidates = [("none", mean, scale)]
         near = np.abs(rest - quartiles[1]).max() < FARTHEST * middle_scale
         if maps and near and len(np.unique(rest)) > FEW_VALUES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,8 @@ import pyarrow as pa
 from flowcli.preprocess.numbers import column_numbers
 from flowcli.tables.cells import as_text, hole_mask
 from flowcli.tables.columns import Column
+from flowcli.tables.infer import MOST_LABELS
+from flowcli.tables.split import TRAINING, Split
 from flowcli.tables.table import Table
 
 
@@ -26,26 +28,32 @@ class Whole:
     categories: set[str] = field(default_factory=set)
 
 
-def whole_of(
-    chunks: Iterable[Table], columns: Sequence[Column], in_training: npt.NDArray[np.bool_]
-) -> dict[str, Whole]:
-    """Of each column that varies, by name."""
-    found = {column.name: Whole() for column in columns if column.kind not in ("constant", "identifier")}
-    seen = 0
-    for chunk in chunks:
-        training = in_training[seen : seen + len(chunk)]
-        seen += len(chunk)
-        for column in columns:
-            if column.name not in found:
-                continue
-            whole, cells = found[column.name], chunk.column(column.name)
+class Statistics:
+    """What all rows say of each column that varies, by name, added up chunk by chunk."""
+
+    def __init__(self, columns: Sequence[Column], split: Split | None = None) -> None:
+        """Without a ``split``, all rows are for training."""
+        self.columns = {column.name: column for column in columns if column.kind not in ("constant", "identifier")}
+        self.split = split
+        self.found = {name: Whole() for name in self.columns}
+
+    def add(self, table: Table, index: npt.NDArray[np.int64]) -> None:
+        """Take in rows with these numbers."""
+        training = np.ones(len(table), dtype=bool) if self.split is None else self.split.parts(index) == TRAINING
+        for name, column in self.columns.items():
+            whole, cells = self.found[name], table.column(name)
             whole.missing += int(hole_mask(cells).sum())
             if column.kind == "label":
-                labels = as_text(cells).filter(pa.array(training)).unique().drop_null()
-                whole.categories.update(labels.to_pylist())
+                if len(whole.categories) <= MOST_LABELS:
+                    labels = as_text(cells).filter(pa.array(training)).unique().drop_null()
+                    whole.categories.update(labels.to_pylist())
                 continue
             values = column_numbers(column, cells).values[training]
             values = values[np.isfinite(values)]
             if len(values):
                 whole.low, whole.high = min(whole.low, float(values.min())), max(whole.high, float(values.max()))
-    return found
+
+    def hold_for(self, column: Column) -> bool:
+        """Whether the column was read as what it is now known to be."""
+        read_as = self.columns.get(column.name)
+        return read_as is not None and (read_as.kind, read_as.date_format) == (column.kind, column.date_format)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,8 +12,11 @@ import numpy.typing as npt
 
 from flowcli.errors import DataError
 from flowcli.tables.read import read_chunks
+from flowcli.tables.row_hash import row_hashes
 from flowcli.tables.streams import STDIN, kept_stdin
 from flowcli.tables.table import Table, concatenate
+
+Index = npt.NDArray[np.int64]
 
 # A table with no more rows is kept in memory; of a larger one, a sample of this many rows is.
 MOST_ROWS_IN_MEMORY = 200_000
@@ -75,7 +78,7 @@ class Survey:
 
     rows: int
     sample: Table
-    index: npt.NDArray[np.int64]
+    index: Index
 
     @property
     def whole(self) -> bool:
@@ -83,43 +86,56 @@ class Survey:
         return len(self.index) == self.rows
 
 
-def survey(source: TableSource, most: int = MOST_ROWS_IN_MEMORY) -> Survey:
+def survey(
+    source: TableSource,
+    most: int = MOST_ROWS_IN_MEMORY,
+    on_rows: Callable[[Table, Index], None] = lambda table, index: None,
+) -> Survey:
     """Count the rows and draw the sample, in one pass.
+
+    Args:
+        most: how many rows the sample has at the most.
+        on_rows: shown all rows, with their numbers, of a table that has more than ``most``; the first time more than
+            ``most`` of them.
 
     Raises:
         DataError: the source cannot be read.
     """
-    kept: list[tuple[Table, npt.NDArray[np.int64]]] = []
+    kept: list[tuple[Table, Index]] = []
     held = rows = 0
-    limit = np.uint64(2**64 - 1)
+    limit: np.uint64 | None = None
     for chunk in source.chunks():
         index = np.arange(rows, rows + len(chunk), dtype=np.int64)
         rows += len(chunk)
-        if len(chunk) and limit < np.uint64(2**64 - 1):
-            chosen = np.flatnonzero(_hashed(index) < limit)
-            chunk, index = chunk.take(chosen), index[chosen]
-        kept.append((chunk, index))
-        held += len(index)
+        if limit is None:
+            kept.append((chunk, index))
+        else:
+            on_rows(chunk, index)
+            kept.append(_below(limit, chunk, index))
+        held += len(kept[-1][1])
         if held > 2 * most:
-            hashes = np.concatenate([_hashed(each) for _, each in kept])
-            limit = np.partition(hashes, most)[most]
-            kept = [_below(limit, *each) for each in kept]
-            held = sum(len(each) for _, each in kept)
+            if limit is None:
+                on_rows(*_joined(kept))
+            limit, kept = _fewer(kept, most)
+            held = most
     if held > most:
-        limit = np.sort(np.concatenate([_hashed(each) for _, each in kept]))[most]
-        kept = [_below(limit, *each) for each in kept]
+        if limit is None:
+            on_rows(*_joined(kept))
+        _, kept = _fewer(kept, most)
+    return Survey(rows, *_joined(kept))
+
+
+def _joined(kept: list[tuple[Table, Index]]) -> tuple[Table, Index]:
     tables = [table for table, index in kept if len(index)] or [kept[0][0]]
-    return Survey(rows, concatenate(tables), np.concatenate([index for _, index in kept]))
+    return concatenate(tables), np.concatenate([index for _, index in kept])
 
 
-def _below(limit: np.uint64, table: Table, index: npt.NDArray[np.int64]) -> tuple[Table, npt.NDArray[np.int64]]:
-    chosen = np.flatnonzero(_hashed(index) < limit)
+def _fewer(kept: list[tuple[Table, Index]], most: int) -> tuple[np.uint64, list[tuple[Table, Index]]]:
+    """The ``most`` rows of the smallest hashes, and the hash that is the first beyond them."""
+    limit = np.partition(np.concatenate([row_hashes(index) for _, index in kept]), most)[most]
+    return limit, [_below(limit, table, index) for table, index in kept]
+
+
+def _below(limit: np.uint64, table: Table, index: Index) -> tuple[Table, Index]:
+    chosen = np.flatnonzero(row_hashes(index) < limit)
     return table.take(chosen), index[chosen]
-
-
-def _hashed(index: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """Row numbers as evenly spread numbers (Steele, Lea & Flood 2014, the finaliser of SplitMix64)."""
-    x = index.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -17,6 +17,7 @@ from flowcli.config.schema import TrainConfig
 from flowcli.errors import FlowcliError, ModelError
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
+from flowcli.training.batches import NOISE, Batches, generator_at, spread_evenly
 from flowcli.training.schedule import learning_rate_factor
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.normalizing import BatchNorm
@@ -24,7 +25,15 @@ from flowcli.transforms.normalizing import BatchNorm
 VALIDATION_CHUNK = 8192
 MEASURED_ROWS = 8192
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
-_ORDER, _NOISE = 1, 2
+# A best epoch is saved at once, but no sooner than this after the last checkpoint.
+SECONDS_BEFORE_A_BEST_ONE = 2.0
+# A share of the whole.
+MOST_TIME_FOR_CHECKPOINTS = 0.03
+# A step without a finite gradient halves the learning rate; so many good steps double it again.
+STEPS_TO_RECOVER = 50
+SMALLEST_EASING = 2.0**-10
+# So many of them in a row, and the training is at an end.
+MOST_SKIPPED_IN_A_ROW = 100
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,9 @@ class Progress:
     step: int = 0
     epoch_total: float = 0.0
     epoch_rows: int = 0
+    learning_rate: float = 0.0
+    easing: float = 1.0
+    skipped_in_a_row: int = 0
     best_epoch: int = 0
     best_validation_log_likelihood: float = -math.inf
     skipped_steps: int = 0
@@ -79,16 +91,10 @@ def with_noise(density: TableDensity, rows: Rows, config: TrainConfig, seed: int
     if not config.epochs or not (config.noise or gridded):
         return density.on_real_line(rows)
     shape, device = rows.numbers.shape, rows.numbers.device
-    generator = _generator(device, seed, _NOISE, *place)
-    normals = torch.randn(shape, generator=generator, device=device) * (config.noise or 0.0)
-    uniforms = torch.rand(shape, generator=generator, device=device) if gridded else None
+    generator = generator_at(seed, NOISE, *place)
+    normals = torch.randn(shape, generator=generator).to(device) * (config.noise or 0.0)
+    uniforms = torch.rand(shape, generator=generator).to(device) if gridded else None
     return density.on_real_line(rows, uniforms, normals)
-
-
-def _generator(device: torch.device, seed: int, purpose: int, *place: int) -> torch.Generator:
-    """Random numbers for one purpose at one place in the run: the same after a resume."""
-    state = np.random.SeedSequence([seed, purpose, *place]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state))
 
 
 class Training:
@@ -100,12 +106,15 @@ class Training:
     """
 
     def __init__(self, density: TableDensity, training: Rows, validation: Rows, config: TrainConfig, seed: int) -> None:
-        """``density`` is initialised and on the device of the rows."""
+        """``density`` is initialised, and on the device of the validation rows; the training rows may be elsewhere."""
         self.density = density
         self.training = training
+        self.device = validation.numbers.device
         # A label that training had not has no likelihood to compare.
         self.validation = validation.take((validation.labels >= 0).all(-1))
         self.config = resolve(config, len(training))
+        assert self.config.batch_size is not None
+        self.batches = Batches(training, self.config.batch_size, seed, self.device)
         self.seed = seed
         self.progress = Progress()
         self.parameters = list(density.parameters())
@@ -131,77 +140,89 @@ class Training:
 
         Args:
             on_epoch: called after each epoch.
-            on_checkpoint: called now and then, when interrupted, and at the end, before the best weights
-                replace the last ones.
+            on_checkpoint: called at the start, now and then, after best epochs, when interrupted, and at the end,
+                before the best weights replace the last ones.
 
         Raises:
-            FlowcliError: no step of a whole epoch had a finite gradient before any epoch was good.
+            FlowcliError: steps without a finite gradient, one after the other, before any epoch was good.
         """
         progress = self.progress
         started = saved = time.monotonic()
-        before = progress.seconds
+        before, cost = progress.seconds, 0.0
+
+        def save(least_seconds: float, total: Tensor | None = None) -> None:
+            nonlocal saved, cost
+            now = time.monotonic()
+            progress.seconds = before + now - started
+            if now - saved < max(least_seconds, cost / MOST_TIME_FOR_CHECKPOINTS if least_seconds else 0.0):
+                return
+            if total is not None:
+                progress.epoch_total = float(total)
+            on_checkpoint(self)
+            saved = time.monotonic()
+            cost = saved - now
+
+        if not progress.step and not progress.epoch and self.optimizer is not None:
+            save(0)
         while not progress.stopped_by:
             if self.optimizer is None or progress.epoch >= self.config.epochs:
                 progress.stopped_by = "epochs"
                 break
             finished = len(progress.epochs)
-            self._epoch(started - before)
-            progress.seconds = before + time.monotonic() - started
+            self._epoch(started - before, partial(save, SECONDS_BETWEEN_CHECKPOINTS))
             if self._stop_asked:
-                on_checkpoint(self)
+                save(0)
                 progress.stopped_by = "interrupt"
                 return progress
             if len(progress.epochs) > finished:
                 on_epoch(progress.epochs[-1])
-            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                on_checkpoint(self)
-                saved = time.monotonic()
-        on_checkpoint(self)
+                save(SECONDS_BEFORE_A_BEST_ONE if progress.epochs[-1].best else SECONDS_BETWEEN_CHECKPOINTS)
+        save(0)
         self.density.load_state_dict(self.best_weights)
         self.density.eval()
         return progress
 
-    def _epoch(self, started: float) -> None:
+    def _epoch(self, started: float, on_step: Callable[[Tensor], None]) -> None:
         """The rest of the epoch under way, from the step it stands at; ``started`` is when training began."""
-        progress, config = self.progress, self.config
-        assert self.optimizer is not None
-        assert config.batch_size is not None
+        progress, config, steps = self.progress, self.config, self.batches.steps
         epoch_started = time.monotonic()
         number = progress.epoch + 1
         # Steps move running statistics; whatever is validated or kept has them stand still.
         self.density.train()
-        batches = self._order(number).tensor_split(math.ceil(len(self.training) / config.batch_size))
         out_of_time = False
-        rate = 0.0
-        total = torch.zeros((), device=self.training.numbers.device)
-        while progress.step < len(batches):
-            step = progress.epoch * len(batches) + progress.step
-            share = step / (config.epochs * len(batches))
+        # In float64, and from where it was, so that a resume adds up the same sum.
+        total = torch.tensor(progress.epoch_total, dtype=torch.float64, device=self.device)
+        for batch in self.batches.of(number, progress.step):
+            step = progress.epoch * steps + progress.step
+            share = step / (config.epochs * steps)
             if config.max_time is not None:
                 elapsed = time.monotonic() - started
                 share = max(share, elapsed / config.max_time)
                 out_of_time = elapsed > config.max_time
-            if out_of_time or self._stop_asked:
+            if out_of_time or self._stop_asked or progress.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
                 break
-            rate = config.learning_rate * learning_rate_factor(step, config.warmup, share, config.decay)
-            batch = batches[progress.step]
-            loss = self._step(
-                with_noise(self.density, self.training.take(batch), config, self.seed, number, progress.step), rate
-            )
+            factor = learning_rate_factor(step, config.warmup, share, config.decay) * progress.easing
+            progress.learning_rate = config.learning_rate * factor
+            loss = self._step(with_noise(self.density, batch, config, self.seed, number, progress.step))
             progress.step += 1
             if loss is None:
                 progress.skipped_steps += 1
+                progress.skipped_in_a_row += 1
+                progress.easing = max(progress.easing / 2, SMALLEST_EASING)
             else:
+                progress.skipped_in_a_row = 0
+                progress.easing = min(1.0, progress.easing * 2 ** (1 / STEPS_TO_RECOVER))
                 total += loss * len(batch)
                 progress.epoch_rows += len(batch)
-        progress.epoch_total += float(total)
+            on_step(total)
+        progress.epoch_total = float(total)
         if self._stop_asked:
             return
         if out_of_time and not progress.step:
             progress.stopped_by = "max_time"
             return
         density = cast(TableDensity, self.averaged.module)
-        measure_statistics(density, self.training)
+        measure_statistics(density, self.training, self.device)
         value = mean_log_likelihood(density, self.validation) if len(self.validation) else math.nan
         best = progress.epoch_rows > 0 and (not len(self.validation) or value > progress.best_validation_log_likelihood)
         if best:
@@ -215,34 +236,29 @@ class Training:
                 training_log_likelihood=-progress.epoch_total / max(progress.epoch_rows, 1),
                 validation_log_likelihood=value,
                 best=best,
-                learning_rate=rate,
+                learning_rate=progress.learning_rate,
                 seconds=seconds,
                 rows_per_second=progress.epoch_rows / max(seconds, 1e-9),
             )
         )
         if out_of_time:
             progress.stopped_by = "max_time"
-        elif not progress.epoch_rows:
+        elif not progress.epoch_rows or progress.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             if not math.isfinite(progress.best_validation_log_likelihood):
-                raise FlowcliError("training diverged: no finite gradient in a whole epoch; lower train.learning_rate")
+                raise FlowcliError("training diverged: no step has a finite gradient; lower train.learning_rate")
             progress.stopped_by = "divergence"
         elif len(self.validation) and number - progress.best_epoch >= config.patience:
             progress.stopped_by = "patience"
         progress.epoch, progress.step, progress.epoch_total, progress.epoch_rows = number, 0, 0.0, 0
 
-    def _order(self, epoch: int) -> Tensor:
-        """The order of the training rows in an epoch."""
-        device = self.training.numbers.device
-        return torch.randperm(len(self.training), generator=_generator(device, self.seed, _ORDER, epoch), device=device)
-
-    def _step(self, batch: tuple[Rows, Tensor], rate: float) -> Tensor | None:
+    def _step(self, batch: tuple[Rows, Tensor]) -> Tensor | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite.
 
         A density that cannot be computed (:class:`ModelError`) is as bad as one that is not finite.
         """
         assert self.optimizer is not None
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.progress.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         try:
             loss = -self.density.log_prob_there(*batch).mean()
@@ -275,8 +291,7 @@ class Training:
             parts[part][rest] = tensor
         self.density.load_state_dict(parts["last"])
         self.averaged.load_state_dict(parts["average"])
-        device = self.training.numbers.device
-        self.best_weights = {name: tensor.to(device) for name, tensor in parts["best"].items()}
+        self.best_weights = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
         if self.optimizer is not None and parts["optimizer"]:
             saved = self.optimizer.state_dict()
             saved["state"] = {}
@@ -309,7 +324,7 @@ def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimi
 
 
 @torch.no_grad()
-def measure_statistics(density: TableDensity, rows: Rows) -> None:
+def measure_statistics(density: TableDensity, rows: Rows, device: torch.device) -> None:
     """Set running statistics to those of the rows.
 
     With averaged weights, what a layer sees is not what it saw while it was trained.
@@ -320,8 +335,7 @@ def measure_statistics(density: TableDensity, rows: Rows) -> None:
     density.eval()
     for layer in layers:
         layer.measuring = True
-    step = math.ceil(len(rows) / MEASURED_ROWS)
-    density.log_prob(rows.take(torch.arange(0, len(rows), step, device=rows.numbers.device)))
+    density.log_prob(rows.take(spread_evenly(rows, MEASURED_ROWS)).to(device))
     for layer in layers:
         layer.measuring = False
 

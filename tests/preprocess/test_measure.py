@@ -55,6 +55,16 @@ def test_heavy_tails_are_found_and_normal_ones_are_not():
     assert measured(RANDOM.uniform(-1, 1, size=3000)).map == "none"
 
 
+def test_a_given_column_of_heavy_tails_is_standardised_robustly():
+    heavy, normal = RANDOM.standard_t(1.1, 3000), RANDOM.normal(5, 2, 3000)
+    table = Table(pa.table({"y": RANDOM.normal(size=3000), "h": heavy, "n": normal}), (Origin("t", 1, 3000),))
+    _, h, n = fit_columns(infer_columns(table, context=["h", "n"]), table)
+    assert (h.map, n.map) == ("none", "none")
+    low, median, high = np.quantile(heavy, [0.25, 0.5, 0.75])
+    assert (h.mean, h.scale) == pytest.approx((median, (high - low) / 1.349))
+    assert (n.mean, n.scale) == pytest.approx((normal.mean(), normal.std()))
+
+
 def test_a_spike_of_zeros():
     values = np.where(RANDOM.random(2000) < 0.3, 0.0, RANDOM.lognormal(size=2000))
     column = measured(values)

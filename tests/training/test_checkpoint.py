@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import flowcli.training.batches as batches
+import flowcli.training.trainer as trainer
 from flowcli.config.schema import Config
 from flowcli.errors import ModelError
 from flowcli.training.checkpoint import read_checkpoint_header, restore_checkpoint, save_checkpoint
@@ -57,13 +61,32 @@ def test_resumed_weights_are_the_same_to_the_bit(tmp_path: Path, after_steps: in
     for name, weight in whole.density.state_dict().items():
         assert torch.equal(weight, resumed.density.state_dict()[name]), name
     for one, two in zip(whole.progress.epochs, resumed.progress.epochs, strict=True):
-        assert (one.number, one.validation_log_likelihood, one.best) == (
-            two.number,
-            two.validation_log_likelihood,
-            two.best,
-        )
-        assert one.training_log_likelihood == pytest.approx(two.training_log_likelihood, rel=1e-6)
+        clock = {"seconds": 0.0, "rows_per_second": 0.0}
+        assert replace(one, **clock) == replace(two, **clock)
     assert whole.progress.best_epoch == resumed.progress.best_epoch
+
+
+@pytest.mark.parametrize("after_steps", [1, 9, 20])
+def test_rows_that_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_steps: int) -> None:
+    monkeypatch.setattr(batches, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(batches, "BLOCKS_MIXED", 5)
+    test_resumed_weights_are_the_same_to_the_bit(tmp_path, after_steps)
+
+
+def test_when_checkpoints_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start, by time also within an epoch, after the best epochs, and at the end."""
+    clock = itertools.count(step=4)
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(trainer, "MOST_TIME_FOR_CHECKPOINTS", 1.0)
+    places: list[tuple[int, int]] = []
+    training = start()
+    training.run(on_checkpoint=lambda t: places.append((t.progress.epoch, t.progress.step)))
+    assert places[0] == (0, 0)
+    assert places[-1][0] == 6
+    assert any(step for _, step in places)
+    # Four seconds pass between two looks: enough for each best epoch to be saved.
+    best = {epoch.number for epoch in training.progress.epochs if epoch.best}
+    assert best <= {epoch for epoch, step in places if not step}
 
 
 def test_the_header(tmp_path: Path) -> None:

@@ -114,6 +114,46 @@ def test_steps_without_a_finite_gradient_are_skipped_and_counted(bad: float) -> 
     assert progress.best_validation_log_likelihood > start
 
 
+def test_the_learning_rate_is_eased_and_recovers() -> None:
+    training_rows = banana(5000, 0)
+    start_from = density(training_rows, "affine_autoregressive")
+    config = train_config(epochs=1, decay="none", learning_rate=1e-3)
+    training = Training(start_from, training_rows, banana(60, 1), config, 0)
+    # The tenth and the eleventh step of a hundred.
+    for batch in list(itertools.islice(training.batches.of(1), 9, 11)):
+        for row in batch.numbers:
+            training_rows.numbers[(training_rows.numbers == row).all(-1)] = math.nan
+    rates: list[float] = []
+    step = training._step
+
+    def noted(batch: tuple[Rows, torch.Tensor]) -> torch.Tensor | None:
+        rates.append(training.progress.learning_rate)
+        return step(batch)
+
+    training._step = noted  # type: ignore[method-assign]
+    assert training.run().skipped_steps == 2
+    assert rates[:10] == [1e-3] * 10
+    assert rates[10:12] == [5e-4, 2.5e-4]
+    # Fifty good steps double it.
+    assert rates[11 + 50] == pytest.approx(5e-4)
+    assert rates == sorted(rates[:12], reverse=True) + sorted(rates[12:])
+    assert len(rates) == 100
+
+
+def test_bad_steps_in_a_row_end_a_long_epoch() -> None:
+    training_rows = banana(10_000, 0)
+    start_from = density(training_rows, "affine_autoregressive")
+    training = Training(start_from, training_rows, banana(60, 1), train_config(batch_size=20), 0)
+    for batch in list(itertools.islice(training.batches.of(1), 50, 500)):
+        for row in batch.numbers:
+            training_rows.numbers[(training_rows.numbers == row).all(-1)] = math.nan
+    start = training.progress.best_validation_log_likelihood
+    progress = training.run()
+    assert (progress.stopped_by, progress.skipped_steps, progress.best_epoch) == ("divergence", 100, 1)
+    assert progress.best_validation_log_likelihood > start
+    assert mean_log_likelihood(training.density, training.validation) == progress.best_validation_log_likelihood
+
+
 def test_nothing_but_bad_steps_stops_the_training() -> None:
     bad = rows(torch.full((100, 2), math.nan))
     start = density(banana(100, 0))
@@ -215,15 +255,6 @@ def test_noise_widens_the_fit_and_leaves_the_rows_alone() -> None:
     # The sum of two normals of variance one each.
     assert triangular.log_diagonal.exp().item() == pytest.approx(math.sqrt(normal.var().item() + 1), rel=0.03)
     assert torch.equal(training_rows.numbers, normal)
-
-
-def test_every_row_is_seen_once_an_epoch() -> None:
-    training_rows = banana(103, 0)
-    training = Training(density(training_rows), training_rows, banana(10, 1), train_config(epochs=2, batch_size=25), 0)
-    orders = [training._order(epoch) for epoch in (1, 2)]
-    for order in orders:
-        assert sorted(order.tolist()) == list(range(103))
-    assert not torch.equal(*orders)
 
 
 def test_gradients_are_clipped() -> None:
