@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Ended, run_program
+from running import Ended, run_here, run_program
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 
@@ -30,19 +30,10 @@ def program(tmp_path: Path) -> Program:
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     """Runs ``flowcli ARGS`` in this process, in an empty folder: heavy imports are paid once."""
-    from typer.testing import CliRunner
-
-    from flowcli.cli.app import app
-
     monkeypatch.chdir(tmp_path)
     for name in ("FLOWCLI_MODEL", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-
-    def run(*args: object, stdin: str | bytes = b"") -> Ended:
-        done = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, catch_exceptions=False)
-        return Ended(done.exit_code, done.stdout, done.stderr)
-
-    return run
+    return run_here
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,17 +59,14 @@ class Run:
     ended: Ended
 
 
-def _fitted(where: Path, iris: Path, *args: str) -> Run:
-    folder = where / "runs" / "iris"
-    ended = run_program("fit", iris, "-s", "train.epochs=3", "-o", folder, *args, cwd=where)
-    assert ended.status == 0, ended.err
-    return Run(folder, ended)
-
-
 @pytest.fixture(scope="session")
 def iris_fit(tmp_path_factory: pytest.TempPathFactory, iris: Path) -> Run:
     """A short fit of iris by the real program."""
-    return _fitted(tmp_path_factory.mktemp("iris"), iris)
+    where = tmp_path_factory.mktemp("iris")
+    folder = where / "runs" / "iris"
+    ended = run_program("fit", iris, "-s", "train.epochs=3", "-o", folder, cwd=where)
+    assert ended.status == 0, ended.err
+    return Run(folder, ended)
 
 
 @pytest.fixture(scope="session")
@@ -90,4 +78,17 @@ def iris_run(iris_fit: Run) -> Path:
 @pytest.fixture(scope="session")
 def conditional_run(tmp_path_factory: pytest.TempPathFactory, iris: Path) -> Path:
     """The run folder of p(petals | sepals, species). Not to be changed."""
-    return _fitted(tmp_path_factory.mktemp("conditional"), iris, "-c", "conditional").folder
+    return _fitted_here(tmp_path_factory.mktemp("conditional"), iris, "-c", "conditional", "-s", "train.epochs=3")
+
+
+@pytest.fixture(scope="session")
+def gaussian_run(tmp_path_factory: pytest.TempPathFactory, iris: Path) -> Path:
+    """The run folder of a model that scores fast. Not to be changed."""
+    return _fitted_here(tmp_path_factory.mktemp("gaussian"), iris, "-c", "gaussian", "-s", "train.epochs=0")
+
+
+def _fitted_here(where: Path, iris: Path, *args: str) -> Path:
+    folder = where / "runs" / "iris"
+    ended = run_here("fit", iris, "-o", folder, *args)
+    assert ended.status == 0, ended.err
+    return folder

@@ -39,3 +39,13 @@ def run_program(*args: object, cwd: Path, stdin: str | bytes = b"", python: tupl
         timeout=120,
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_here(*args: object, stdin: str | bytes = b"") -> Ended:
+    """Run the program in this process, where heavy imports are done already."""
+    from typer.testing import CliRunner
+
+    from flowcli.cli.app import app
+
+    done = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, catch_exceptions=False)
+    return Ended(done.exit_code, done.stdout, done.stderr)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 
-def fitted(program, iris, *options: str) -> dict:
-    done = program("fit", iris, *options, "--json", "-q", "-o", "run")
+def fitted(run, table, *options: str) -> dict:
+    done = run("fit", table, *options, "--json", "-q", "-o", "run")
     assert done.status == 0, done.err
     return json.loads(done.out)
 
@@ -23,11 +23,11 @@ def test_iris_takes_less_than_half_a_minute(program, iris):
 
 
 @pytest.mark.parametrize("options", [[], ["--drop", "species"]], ids=["whole rows", "numbers alone"])
-def test_iris_is_fitted_better_than_by_a_gaussian(program, iris, options):
+def test_iris_is_fitted_better_than_by_a_gaussian(cli, iris, options):
     """Over three splits: the 15 test rows of one say little."""
     ahead = []
     for seed in range(3):
-        metrics = fitted(program, iris, *options, "--seed", str(seed), "--max-time", "8s", "--force")
+        metrics = fitted(cli, iris, *options, "--seed", str(seed), "--max-time", "8s", "--force")
         ahead.append(metrics["test_log_likelihood"]["mean"] - metrics["baselines"]["gaussian"]["mean"])
     assert np.mean(ahead) > 0
 
@@ -46,11 +46,11 @@ def degenerate(kind: str) -> list[list]:
 
 
 @pytest.mark.parametrize("kind", ["equal columns", "a sum", "two rows, again and again", "a label's code"])
-def test_columns_that_determine_each_other_give_sober_scores(program, tmp_path, kind):
+def test_columns_that_determine_each_other_give_sober_scores(cli, tmp_path, kind):
     rows = degenerate(kind)
     with (tmp_path / "t.csv").open("w", newline="") as file:
         csv.writer(file).writerows([[f"c{i}" for i in range(len(rows[0]))], *rows])
-    metrics = fitted(program, "t.csv", "-s", "train.epochs=30")
+    metrics = fitted(cli, "t.csv", "-s", "train.epochs=30")
     assert math.isfinite(metrics["test_log_likelihood"]["mean"])
     assert metrics["test_log_likelihood"]["mean"] > -20
     assert metrics["skipped_steps"] == 0

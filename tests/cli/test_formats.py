@@ -111,9 +111,9 @@ def test_columnar_formats_through_a_real_pipe(tmp_path, cli, iris, iris_run, kin
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet", "arrow", "arrows"])
 def test_the_format_that_is_given_wins_over_the_ending(cli, tmp_path, iris, iris_run, command, form):
     data = ["--n", "7", "--seed", "1"] if command == "sample" else [iris]
+    assert cli(command, *data, "-m", iris_run, "-o", f"by_ending.{form}").status == 0
     for name in ("named.any", "named.jsonl"):
         assert cli(command, *data, "-m", iris_run, "-o", name, "--format", form).status == 0
-        assert cli(command, *data, "-m", iris_run, "-o", f"by_ending.{form}").status == 0
         assert (tmp_path / name).read_bytes() == (tmp_path / f"by_ending.{form}").read_bytes()
 
 
@@ -328,13 +328,13 @@ def test_holes_and_numbers_of_another_type_in_a_later_chunk(cli, tmp_path, recor
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
-def test_a_type_that_the_first_rows_have_not_is_told(program, tmp_path, records, iris_run, ending):
+def test_a_type_that_the_first_rows_have_not_is_told(cli, tmp_path, records, iris_run, ending):
     rows = in_two_pieces(tmp_path / "t.jsonl", {**records[0], "id": 1}, {**records[0], "id": 2.5})
-    done = program("score", "t.jsonl", "-m", iris_run, "--keep", "id", "-o", f"s.{ending}")
+    done = cli("score", "t.jsonl", "-m", iris_run, "--keep", "id", "-o", f"s.{ending}")
     assert done.status == 1
     assert done.err.splitlines()[-1].startswith(f"flowcli: column 'id' holds double after {rows - 1:,} rows of int64, ")
     assert "Traceback" not in done.err
-    assert program("score", "t.jsonl", "-m", iris_run, "--keep", "id", "-o", "s.csv").status == 0
+    assert cli("score", "t.jsonl", "-m", iris_run, "--keep", "id", "-o", "s.csv").status == 0
     assert (tmp_path / "s.csv").read_text().splitlines()[-1].startswith("2.5,")
 
 
@@ -404,29 +404,35 @@ def peak_and_lines(args, cwd, source) -> tuple[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no peak memory here")
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
-def test_memory_does_not_grow_with_the_rows(tmp_path, iris, iris_run, kind):
-    # A note makes the rows long, as scoring many takes its time: 30 and 150 MB of cells.
+def test_memory_does_not_grow_with_the_rows(tmp_path, iris, gaussian_run, kind):
+    # A note makes the rows long: 30 and 150 MB of cells.
     header, *rows = iris.read_text().splitlines()
+    head = f"{header},note\n".encode()
+    part = "".join(f"{row},{'x' * 650}\n" for row in rows).encode() * 30
     peaks = []
     for times in (300, 1500):
-        text = f"{header},note\n" + "".join(f"{row},{'x' * 650}\n" for row in rows) * times
         source = tmp_path / f"t.{kind}"
         if kind == "parquet":
-            table = pa.csv.read_csv(io.BytesIO(text.encode()))
-            pyarrow.parquet.write_table(table, source, use_dictionary=False, compression="none")
+            table = pa.csv.read_csv(io.BytesIO(head + part))
+            options = {"use_dictionary": False, "compression": "none"}
+            with pyarrow.parquet.ParquetWriter(source, table.schema, **options) as writer:
+                for _ in range(times // 30):
+                    writer.write_table(table)
         else:
-            source.write_bytes(gzip.compress(text.encode(), 1) if kind == "csv.gz" else text.encode())
-        del text
-        peak, lines = peak_and_lines(["score", "-", "-m", iris_run, "-q"], tmp_path, source)
+            with gzip.open(source, "wb", 1) if kind == "csv.gz" else source.open("wb") as file:
+                file.write(head)
+                for _ in range(times // 30):
+                    file.write(part)
+        peak, lines = peak_and_lines(["score", "-", "-m", gaussian_run, "-q"], tmp_path, source)
         assert lines == 150 * times + 1
         peaks.append(peak)
     assert peaks[1] - peaks[0] < 80_000
 
 
-def test_rows_come_before_the_input_ends(tmp_path, iris, iris_run):
+def test_rows_come_before_the_input_ends(tmp_path, iris, gaussian_run):
     header, *rows = iris.read_text().splitlines(keepends=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "flowcli", "score", "-m", iris_run],
+        [sys.executable, "-m", "flowcli", "score", "-m", gaussian_run],
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,23 +1,33 @@
 """A fit that is interrupted and goes on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from running import environment
+from running import environment, run_program
 from safetensors.torch import load_file
 
-FIT = ["fit", "t.csv", "-s", "train.epochs=25", "-s", "data.plain=true", "-q"]
+FIT = ["fit", "t.csv", "-s", "train.epochs=12", "-s", "data.plain=true", "-q"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, iris):
+    """A folder with a table, and with the run of a fit that nothing interrupted. Not to be changed."""
+    folder = tmp_path_factory.mktemp("whole")
+    # Many rows, so that there is time to interrupt.
+    header, *rows = iris.read_text().splitlines()
+    (folder / "t.csv").write_text("\n".join([header, *rows * 12]) + "\n")
+    assert run_program(*FIT, "-o", "run", cwd=folder).status == 0
+    return folder
 
 
 @pytest.fixture
-def table(tmp_path, iris):
-    # Many rows, so that there is time to interrupt.
-    header, *rows = iris.read_text().splitlines()
-    (tmp_path / "t.csv").write_text("\n".join([header, *rows * 12]) + "\n")
+def table(tmp_path, whole):
+    shutil.copy(whole / "t.csv", tmp_path)
 
 
 def training(folder, *more):
@@ -42,15 +52,14 @@ def training(folder, *more):
 def interrupted(folder, number, *more):
     """A fit into ``run`` that got the signal while it trained: its status, stdout and stderr."""
     fit = training(folder, *more)
-    time.sleep(1)
+    time.sleep(0.5)
     os.kill(fit.pid, number)
     out, err = fit.communicate(timeout=60)
     return fit.returncode, out, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_fit_goes_on_to_the_same_weights(program, table, tmp_path, number):
-    assert program(*FIT, "-o", "whole").status == 0
+def test_an_interrupted_fit_goes_on_to_the_same_weights(program, cli, table, whole, tmp_path, number):
     status, out, err = interrupted(tmp_path, number)
     assert status == 130
     assert out == ""
@@ -58,26 +67,27 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(program, table, tmp_path
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.safetensors"]
     done = program("fit", "--resume", "run", "-q")
     assert (done.status, done.out) == (0, "run\n"), done.err
-    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
-    assert whole.keys() == resumed.keys()
-    assert all(bool((whole[name] == resumed[name]).all()) for name in whole)
-    assert program("fit", "--resume", "run").status == 2  # it is finished now
+    expected, resumed = (load_file(folder / "run" / "model.safetensors") for folder in (whole, tmp_path))
+    assert expected.keys() == resumed.keys()
+    assert all(bool((expected[name] == resumed[name]).all()) for name in expected)
+    assert cli("fit", "--resume", "run").status == 2  # it is finished now
 
 
-def test_other_data_are_no_continuation(program, table, tmp_path):
+def test_other_data_are_no_continuation(cli, table, tmp_path):
     interrupted(tmp_path, signal.SIGTERM)
     text = (tmp_path / "t.csv").read_text()
     (tmp_path / "t.csv").write_text(text.replace("5.1", "5.2", 1))
-    done = program("fit", "--resume", "run")
+    done = cli("fit", "--resume", "run")
     assert done.status == 1
     assert "not the data" in done.err
 
 
-def test_a_second_fit_into_a_folder_in_use_is_refused(program, table, tmp_path):
-    with training(tmp_path) as first:
+def test_a_second_fit_into_a_folder_in_use_is_refused(cli, table, tmp_path):
+    # Long enough to be at it still when the others come.
+    with training(tmp_path, "-s", "train.epochs=25") as first:
         try:
             for more in ([], ["--force"]):
-                second = program(*FIT, "-o", "run", *more)
+                second = cli(*FIT, "-o", "run", *more)
                 assert (second.status, second.out) == (1, "")
                 assert second.err == "flowcli: run: another fit is writing to it\n"
             os.kill(first.pid, signal.SIGINT)
@@ -85,21 +95,21 @@ def test_a_second_fit_into_a_folder_in_use_is_refused(program, table, tmp_path):
         finally:
             first.kill()
     # Nobody is in it any more, and what the first has done is there.
-    assert program("fit", "--resume", "run", "-q").status == 0
+    assert cli("fit", "--resume", "run", "-q").status == 0
 
 
-def test_a_killed_fit_leaves_no_lock_and_no_model(program, table, tmp_path):
+def test_a_killed_fit_leaves_no_lock_and_no_model(cli, table, tmp_path):
     with training(tmp_path) as first:
         first.kill()
-    assert program("score", "t.csv", "-m", "run").status == 2
-    assert program(*FIT, "-o", "run", "--force", "-s", "train.epochs=1").status == 0
+    assert cli("score", "t.csv", "-m", "run").status == 2
+    assert cli(*FIT, "-o", "run", "--force", "-s", "train.epochs=1").status == 0
 
 
-def test_other_test_rows_are_no_continuation(program, table, tmp_path):
+def test_other_test_rows_are_no_continuation(cli, table, tmp_path):
     text = (tmp_path / "t.csv").read_text()
     (tmp_path / "new.csv").write_text(text)
     interrupted(tmp_path, signal.SIGINT, "--test", "new.csv")
     (tmp_path / "new.csv").write_text(text.replace("5.1", "5.2", 1))
-    done = program("fit", "--resume", "run")
+    done = cli("fit", "--resume", "run")
     assert done.status == 1
     assert "not the data" in done.err

@@ -269,7 +269,7 @@ def test_a_column_that_does_not_vary_in_training_becomes_a_constant():
 
 @pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"scale": -1.0}, {"scale": float("nan")}, {"mean": float("inf")}])
 def test_a_column_without_a_usable_scale_is_refused(wrong):
-    with pytest.raises(ValueError, match="usable"):
+    with pytest.raises(ValueError, match=r"usable|finite number"):
         Column(name="x", kind="number", reason="", **wrong)
 
 

@@ -285,7 +285,13 @@ def test_columnar_formats_have_their_own_encoding(tmp_path):
 
 # Standard input, through a real pipe
 
-READ_STDIN = "from flowcli.tables.read import read_table; print(read_table(['-']).cells.to_pydict())"
+# Ended as the program ends: see flowcli/__main__.py.
+READ_STDIN = """
+import os
+from flowcli.tables.read import read_table
+print(read_table(['-']).cells.to_pydict(), flush=True)
+os._exit(0)
+"""
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
 import torch
@@ -25,7 +26,7 @@ VARIED = ("kind", "direction", "split", "order", "transformer")
 class Case:
     """A transform with its parameters, for so many columns and so much context."""
 
-    entry: Entry
+    entry: Entry = field(hash=False)
     parameters: Mapping[str, Any] = field(hash=False)
     features: int
     context_features: int = 0
@@ -49,10 +50,10 @@ class Case:
             if state == "perturbed":
                 perturb(transform, size)
             if state == "trained":
-                self._train(transform.double())
+                transform.double().load_state_dict(_trained(self, seed))
         return transform.to(dtype).eval()
 
-    def _train(self, transform: Bijection) -> None:
+    def train(self, transform: Bijection) -> None:
         """A few steps of maximum likelihood, in the direction that is cheap."""
         value, context = self.rows(32, seed=7, spread=1.0)[:-1], self.context(31)
         transform.initialize(value, context)
@@ -88,6 +89,16 @@ class Case:
     def costs(self) -> tuple[str, str]:
         """The costs of scoring and of sampling."""
         return registry.costs(self.entry.name, self.parameters)
+
+
+# As many as follow each other in one test after the other.
+@lru_cache(maxsize=4)
+@torch.enable_grad()
+def _trained(case: Case, seed: int) -> Mapping[str, Tensor]:
+    """The weights of a transform built with the seed and trained a little."""
+    transform = case.build(seed, state="built")
+    case.train(transform)
+    return transform.state_dict()
 
 
 def choices(parameter: Parameter) -> tuple[Any, ...]:

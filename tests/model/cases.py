@@ -1,0 +1,22 @@
+"""Fits of small tables."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from flowcli.config.load import load_config
+from flowcli.fitting import Fitted, fit_table
+from flowcli.model import Model
+from flowcli.tables.table import from_dataframe
+
+QUICK = ("train.epochs=5", "seed=3")
+ALL_ROWS = ("data.validation=0.0", "data.test=0.0")
+
+
+def fit(frame: pd.DataFrame, *settings: str, config: str | None = None) -> Fitted:
+    return fit_table(from_dataframe(frame), load_config(config, list(settings)), device="cpu")
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return model.density.state_dict()
