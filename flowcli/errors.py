@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from flowcli.printable import printable
+
+LONGEST_LINE = 2000
+MOST_PROBLEMS = 20
+
 
 class FlowcliError(Exception):
     """The data, the model or the machine said no (exit status 1).
 
-    The message is one short sentence that names the file, row, column or key, and says what to do.
+    The message is one short sentence that names the file, row, column or key, and says what to do. What it quotes
+    from a file may be anything: it is made printable here.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(printable(line, LONGEST_LINE) for line in message.split("\n")))
 
 
 class UsageError(FlowcliError):
@@ -19,11 +28,14 @@ class UsageError(FlowcliError):
 
 
 class ConfigError(UsageError):
-    """The config is wrong (exit status 2). ``problems`` holds one line for each mistake."""
+    """The config is wrong (exit status 2). ``problems`` holds one line for each mistake, of very many the first."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        shown = [printable(problem, LONGEST_LINE) for problem in problems[:MOST_PROBLEMS]]
+        if len(problems) > MOST_PROBLEMS:
+            shown.append(f"and {len(problems) - MOST_PROBLEMS:,} more mistakes")
+        super().__init__("\n".join(shown))
+        self.problems = shown
 
 
 class Interrupted(FlowcliError):

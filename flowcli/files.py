@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,24 +14,34 @@ from typing import IO
 
 from flowcli.errors import FlowcliError
 
+# Open files by name or number, which may well be plain files.
+_OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A stream that becomes the file when the block ends well, and leaves no trace when it does not.
 
+    The file is on the disk before it has its name, and its name is when the block is left: after a power cut, too,
+    there is the old file or the new one.
+
     Raises:
         FlowcliError: the folder cannot be written to, or the disk is full.
     """
-    temporary: str | None = None
-    path = Path(os.path.realpath(path))  # a link keeps pointing at the file that is replaced
+    temporary: Path | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
+        target = Path(os.path.realpath(path))  # a link keeps pointing at the file that is replaced
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        temporary = target.parent / f"{_temporary_prefix(target.name)}{secrets.token_hex(8)}"
+        with temporary.open("xb") as stream:
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.replace(target)
+        _sync_folder(target.parent)
     except OSError as error:
         _discard(temporary)
         raise FlowcliError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -38,13 +50,39 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def _discard(temporary: str | None) -> None:
+def left_behind(folder: Path, name: str) -> Iterator[Path]:
+    """What :func:`written_whole` left of a file when it was killed."""
+    prefix = _temporary_prefix(name)
+    return (place for place in folder.iterdir() if place.name.startswith(prefix))
+
+
+def kind_of(path: Path) -> str | None:
+    """``file``, ``folder``, ``stream`` (a pipe, a device: what is written goes on from there), or ``None``: nothing."""
+    if str(path).startswith(_OPEN_FILES):
+        return "stream"
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "stream"
+
+
+def _temporary_prefix(name: str) -> str:
+    # Short enough for any name with more behind it.
+    return f".{name[:40]}."
+
+
+def _sync_folder(folder: Path) -> None:
+    # Not every system and file system can.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _discard(temporary: Path | None) -> None:
     if temporary is not None:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+            temporary.unlink()

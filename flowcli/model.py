@@ -15,16 +15,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
-from flowcli.flows.build import build_density
+from flowcli.errors import ConfigError, DataError, FlowcliError, ModelError, UsageError
+from flowcli.flows.build import assemble
 from flowcli.flows.density import TableDensity
 from flowcli.flows.labels import LabelModel
 from flowcli.flows.rows import Rows
-from flowcli.model_file import ModelHeader, read_header
+from flowcli.flows.size import Limited, TooLarge, facts_of
+from flowcli.model_file import ModelHeader, read_model_file
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.runs import resolve_model
 from flowcli.tables.table import Origin, Table, from_dataframe
-from flowcli.tensor_file import with_sorted_header
+from flowcli.tensor_file import TensorFacts, with_sorted_header
 from flowcli.training.devices import resolve_device
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.supports import PLACEHOLDER
@@ -67,15 +68,13 @@ class Model:
         """
         place = resolve_device(device)
         file = resolve_model(path)
-        header = read_header(file)
-        density = untrained_density(header)
+        header, tensors = read_model_file(file)
+        density = _untrained_density(header, tensors, file)
         try:
             weights = load_file(file)
-            density.load_state_dict(weights)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{file}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
-        except RuntimeError:
-            raise ModelError(f"{file}: damaged: its weights are not those that its config asks for") from None
+        density.load_state_dict(weights)
         if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
             raise ModelError(f"{file}: damaged: a weight is not a finite number")
         _check_buffers(density, file)
@@ -263,10 +262,23 @@ def _check_buffers(density: TableDensity, file: Path) -> None:
             raise ModelError(f"{file}: damaged: {module.damage()}")
 
 
-def untrained_density(header: ModelHeader) -> TableDensity:
-    """The density that a header describes, before its weights are loaded."""
-    assert header.config.flow is not None  # the header's own check
-    return build_density(header.config.flow, TableEncoder(header.columns).layout)
+def _untrained_density(header: ModelHeader, tensors: Mapping[str, TensorFacts], file: Path) -> TableDensity:
+    """The density that a header describes, before its weights are loaded.
+
+    Raises:
+        ModelError: its weights are not those that the file has. Those of a far larger one are not even made.
+    """
+    flow, layout = header.config.flow, TableEncoder(header.columns).layout
+    assert flow is not None  # the header's own check
+    try:
+        density = assemble(flow, layout, Limited.to(tensors.values()))
+        if {name: facts_of(tensor) for name, tensor in density.state_dict().items()} != tensors:
+            raise TooLarge
+    except TooLarge:
+        raise ModelError(f"{file}: damaged: its weights are not those that its config asks for") from None
+    except ConfigError as error:
+        raise ModelError(f"{file}: damaged: {error.problems[0]}") from None
+    return density
 
 
 def _as_table(table: Table | pd.DataFrame) -> Table:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from flowcli.config.schema import Config
 from flowcli.errors import ModelError
-from flowcli.tables.columns import Column
-from flowcli.tensor_file import FORMAT_VERSION, read_metadata
+from flowcli.printable import printable
+from flowcli.tables.columns import MOST_COLUMNS, Column
+from flowcli.tensor_file import FORMAT_VERSION, TensorFacts, read_json, read_tensor_header
+
+LONGEST_REASON = 200
+# To tell the first of very many takes as long as to tell them all.
+MOST_ERRORS = 1000
+
+Count = Annotated[int, Field(ge=0)]
 
 
 class ModelHeader(BaseModel):
@@ -19,7 +26,7 @@ class ModelHeader(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     config: Config
-    columns: list[Column]
+    columns: Annotated[list[Column], Field(max_length=MOST_COLUMNS, fail_fast=True)]
     metrics: dict[str, Any]
     versions: dict[str, str]
     data: dict[str, Any]
@@ -30,11 +37,56 @@ class ModelHeader(BaseModel):
     def _has_architecture(self) -> ModelHeader:
         if self.config.flow is None:
             raise ValueError("it names no architecture")
+        if len({column.name for column in self.columns}) < len(self.columns):
+            raise ValueError("two columns have the same name")
         return self
 
     def to_metadata(self) -> dict[str, str]:
         """The header as safetensors metadata."""
         return {"format_version": FORMAT_VERSION, "flowcli": self.model_dump_json()}
+
+
+class _Summary(BaseModel):
+    """The figures of a log-likelihood that people are shown."""
+
+    mean: FiniteFloat | None
+    standard_error: FiniteFloat | None
+    n: Count
+    bits_per_dim: FiniteFloat | None
+    impossible_rows: Count
+
+
+class _Rows(BaseModel):
+    training: Count
+    validation: Count
+    test: Count
+
+
+class _Metrics(BaseModel):
+    """The metrics that people are shown; there are others."""
+
+    test_log_likelihood: _Summary | None
+    validation_log_likelihood: _Summary | None
+    baselines: dict[str, _Summary]
+    parameters: Count
+    rows: _Rows
+
+
+class Data(BaseModel):
+    """What is known of the data's files; nothing, where the table came from Python."""
+
+    files: list[str] = []
+    sha256: list[str | None] = []
+    rows: Count = 0
+    columns: list[str] = []
+    held_out_sha256: list[str] = []
+
+
+class _Told(BaseModel):
+    """The parts of a header that people are told of, as a finished fit writes them."""
+
+    metrics: _Metrics
+    data: Data
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -43,17 +95,55 @@ def read_header(path: Path) -> ModelHeader:
     Raises:
         ModelError: the file is not a model of flowcli, is cut short, or is of an unknown format version.
     """
-    metadata = read_metadata(path)
-    if "flowcli_checkpoint" in metadata:
+    return read_model_file(path)[0]
+
+
+def read_model_file(path: Path) -> tuple[ModelHeader, dict[str, TensorFacts]]:
+    """The header, and which tensors the file says that it has.
+
+    Raises:
+        ModelError: as with :func:`read_header`.
+    """
+    file = read_tensor_header(path)
+    if "flowcli_checkpoint" in file.metadata:
         raise ModelError(f"{path}: a checkpoint, not a model; flowcli fit --resume {path.parent} goes on with it")
-    version = metadata.get("format_version")
+    version = file.metadata.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(
             f"{path}: format version {version!r} is not known to this flowcli, which reads {FORMAT_VERSION!r}"
         )
+    value = checked_json(path, file.metadata.get("flowcli", ""))
+    header = checked(path, ModelHeader, value)
+    checked(path, _Told, value)
+    return header, file.tensors
+
+
+def checked_json(path: Path, text: str) -> Any:
+    """The JSON that stands in a file's metadata.
+
+    Raises:
+        ModelError: it is damaged.
+    """
     try:
-        return ModelHeader.model_validate_json(metadata.get("flowcli", ""))
+        return read_json(text)
+    except ValueError as error:
+        raise ModelError(f"{path}: damaged header: {printable(str(error), LONGEST_REASON)}") from None
+
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def checked(path: Path, schema: type[Schema], value: Any) -> Schema:
+    """What the JSON of a file's metadata says, by its schema.
+
+    Raises:
+        ModelError: it says something else.
+    """
+    try:
+        return schema.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{path}: damaged header: {place}: {first['msg']}") from None
+        if error.error_count() > MOST_ERRORS:
+            raise ModelError(f"{path}: damaged header: {error.error_count():,} mistakes") from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = printable(".".join(map(str, first["loc"])), LONGEST_REASON)
+        raise ModelError(f"{path}: damaged header: {place}: {printable(first['msg'], LONGEST_REASON)}") from None

@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import re
+import shlex
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from flowcli.errors import FlowcliError, UsageError
-from flowcli.files import written_whole
+from flowcli.files import left_behind, written_whole
 
 RUNS = Path("runs")
 MODEL = "model.safetensors"
@@ -21,11 +23,12 @@ CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 TEST_SCORES = "test_scores.csv"
+FILES = (MODEL, CONFIG, CHECKPOINT, METRICS, HISTORY, TEST_SCORES)
 
 
 def default_run_folder(first_source: str) -> Path:
     """``runs/NAME-DATE-TIME``, with a number behind it when that is taken."""
-    stem = re.sub(r"[^\w.-]+", "_", Path(first_source).name.split(".")[0]) or "stdin"
+    stem = re.sub(r"[^\w.-]+", "_", Path(first_source).name.split(".")[0])[:50] or "stdin"
     name = f"{'stdin' if first_source == '-' else stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder, number = RUNS / name, 1
     while folder.exists():
@@ -43,12 +46,15 @@ def claim_run_folder(folder: Path, force: bool) -> list[Path]:
         UsageError: the folder holds something.
         FlowcliError: it cannot be made.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; -o names a folder for the run")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise UsageError(f"{folder}: holds something already; --force replaces the run in it")
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: is a file; -o names a folder for the run")
+        if folder.is_dir():
+            # A folder in use is told as such, rather than as one that holds something.
+            with occupied(folder):
+                if any(folder.iterdir()) and not force:
+                    raise UsageError(f"{folder}: holds something already; --force replaces the run in it")
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FlowcliError(f"{folder}: cannot be made: {error.strerror}") from None
@@ -57,25 +63,33 @@ def claim_run_folder(folder: Path, force: bool) -> list[Path]:
 
 @contextlib.contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Keep other fits out of the folder; the system lets go of it, too, when the process dies.
+    """Have the folder alone, to write to; the system lets go of it, too, when the process dies.
 
     Raises:
-        FlowcliError: another fit is in it.
+        FlowcliError: another fit is in it, or it cannot be written to, which a fit should not find out at its end.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise FlowcliError(f"{folder}: another fit is writing to it") from None
+        except (ImportError, OSError):
+            pass  # Windows and some file systems have no such locks
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+            for place in _left_by_killed_fits(folder):
+                place.unlink()
+        except OSError as error:
+            raise FlowcliError(f"{folder}: cannot be written to: {error.strerror or error}") from None
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _left_by_killed_fits(folder: Path) -> list[Path]:
+    return [place for name in FILES for place in left_behind(folder, name)]
 
 
 def release_run_folder(made: list[Path]) -> None:
@@ -91,11 +105,16 @@ def write_run(folder: Path, files: dict[str, bytes], metrics: dict[str, Any]) ->
     Raises:
         FlowcliError: a file cannot be written.
     """
-    (folder / METRICS).unlink(missing_ok=True)
     last = (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode()
-    for name, content in {**files, METRICS: last}.items():
-        with written_whole(folder / name) as stream:
-            stream.write(content)
+    try:
+        (folder / METRICS).unlink(missing_ok=True)
+        for name, content in {**files, METRICS: last}.items():
+            with written_whole(folder / name) as stream:
+                stream.write(content)
+    except OSError as error:
+        raise FlowcliError(f"{folder}: cannot be written to: {error.strerror or error}") from None
+    except FlowcliError as error:
+        raise FlowcliError(f"{error}; what was trained is kept: {how_to_resume(folder)}") from None
 
 
 def is_complete(folder: Path) -> bool:
@@ -103,10 +122,21 @@ def is_complete(folder: Path) -> bool:
     return (folder / METRICS).is_file() and (folder / MODEL).is_file()
 
 
+def how_to_resume(folder: Path) -> str:
+    """What to type to go on with an unfinished run."""
+    return f"flowcli fit --resume {shlex.quote(str(folder))} goes on"
+
+
 def newest_run() -> Path | None:
     """The finished run under ``runs/`` that was written last."""
-    finished = [folder for folder in RUNS.iterdir() if is_complete(folder)] if RUNS.is_dir() else []
-    return max(finished, key=lambda folder: (folder / METRICS).stat().st_mtime_ns, default=None)
+    finished: dict[Path, int] = {}
+    with contextlib.suppress(OSError):
+        for folder in RUNS.iterdir():
+            # A folder of somebody else's, or one that a fit takes anew at this moment.
+            with contextlib.suppress(OSError):
+                if is_complete(folder):
+                    finished[folder] = (folder / METRICS).stat().st_mtime_ns
+    return max(finished, key=finished.__getitem__, default=None)
 
 
 def resolve_model(path: str | Path | None) -> Path:
@@ -114,6 +144,7 @@ def resolve_model(path: str | Path | None) -> Path:
 
     Raises:
         UsageError: there is none.
+        FlowcliError: it cannot be looked at.
     """
     named = path or os.environ.get("FLOWCLI_MODEL")
     if not named:
@@ -122,10 +153,23 @@ def resolve_model(path: str | Path | None) -> Path:
             raise UsageError("no model: there is no finished run under runs/; fit one, or name one with -m")
         return newest / MODEL
     place = Path(named)
-    if place.is_dir():
-        if not (place / MODEL).is_file():
-            raise UsageError(f"{place}: holds no {MODEL}; is the run finished?")
-        return place / MODEL
-    if not place.exists():
-        raise UsageError(f"{place}: no such run folder or model file")
+    try:
+        if place.is_dir():
+            _refuse_unfinished(place)
+            return place / MODEL
+        if not place.exists():
+            raise UsageError(f"{place}: no such run folder or model file")
+    except OSError as error:
+        raise FlowcliError(f"{place}: cannot be read: {error.strerror}") from None
     return place
+
+
+def _refuse_unfinished(folder: Path) -> None:
+    """Refuse a folder without a finished run; a model file that was copied into a folder is as good as a run.
+
+    A checkpoint without figures is that of an unfinished run, and a model beside it may be an earlier one's.
+    """
+    if not (folder / METRICS).is_file() and (folder / CHECKPOINT).is_file():
+        raise UsageError(f"{folder}: its fit did not finish; {how_to_resume(folder)}")
+    if not (folder / MODEL).is_file():
+        raise UsageError(f"{folder}: holds no {MODEL}: no run, or one that was killed before it saved anything")

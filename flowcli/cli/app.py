@@ -9,7 +9,7 @@ import typer
 
 from flowcli.cli import config, decode, encode, fit, init, sample, score, show, transforms
 from flowcli.cli.command import command, set_pipe_signal
-from flowcli.cli.output import messages, silence_stdout
+from flowcli.cli.output import messages, settle_streams, silence_stdout
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 EPILOG = "Exit status: 0 done, 1 the data, model or machine said no, 2 usage or config, 130 interrupted."
@@ -59,6 +59,7 @@ app.add_typer(config.app, name="config", context_settings=CONTEXT)
 
 def main() -> None:
     """Run the command line."""
+    settle_streams()
     # Help into a closed pipe ends quietly. Commands take care of their pipes themselves (see command.py).
     set_pipe_signal(kill=True)
     try:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flowcli.cli.output import messages
+from flowcli.cli.interrupts import interruptible
+from flowcli.cli.output import messages, silence_stdout
 from flowcli.errors import FlowcliError
 
 INTERRUPTED_STATUS = 130
@@ -43,7 +44,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         # A fit must not die over a message that nobody reads.
         set_pipe_signal(kill=False)
         try:
-            function(*args, **options)
+            with interruptible():
+                function(*args, **options)
         except FlowcliError as error:
             if debug:
                 raise
@@ -52,6 +54,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             if debug:
                 raise
+            # What is left to write may never find a reader.
+            silence_stdout()
             messages.error("interrupted")
             raise typer.Exit(INTERRUPTED_STATUS) from None
         except (typer.Exit, typer.BadParameter):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from flowcli.cli.options import Data, Device, Encoding, Format, ModelPath, Output, sources
-from flowcli.cli.output import write_tables
+from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, sources
+from flowcli.cli.output import check_output, write_tables
 
 
 def decode(
     data: Data = None,
     model: ModelPath = None,
     output: Output = "-",
+    force: Force = False,
     form: Format = None,
     encoding: Encoding = None,
     device: Device = "auto",
@@ -21,6 +22,7 @@ def decode(
     Example: flowcli decode latents.csv -m runs/iris -o rows.csv
     """
     names = sources(data)
+    check_output(output, force)
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)

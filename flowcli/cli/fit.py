@@ -148,10 +148,6 @@ def _start(
     if output == "-":
         raise UsageError("-o names a folder for the run; its path is what goes to stdout")
     folder = Path(output) if output else default_run_folder(files[0])
-    if folder.is_dir():
-        # A folder in use is told as such, rather than as one that holds something.
-        with occupied(folder):
-            pass
     made = claim_run_folder(folder, force)
     try:
         with occupied(folder):

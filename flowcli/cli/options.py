@@ -97,6 +97,7 @@ Output = Annotated[
         callback=_checked_output,
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file that -o names.")]
 Format = Annotated[
     Form | None,
     typer.Option(
@@ -163,7 +164,8 @@ def sources(data: list[str] | None) -> list[str]:
     for name in names:
         if name == "-":
             if sys.stdin is None or sys.stdin.isatty():
-                raise UsageError("no DATA given, and standard input is a terminal: name a file, or pipe a table in")
+                what = "closed" if sys.stdin is None else "a terminal"
+                raise UsageError(f"no DATA given, and standard input is {what}: name a file, or pipe a table in")
         elif not Path(name).exists():
             raise UsageError(f"{name}: no such file")
         elif Path(name).is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import sys
@@ -14,7 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from flowcli.errors import FlowcliError
+from flowcli.errors import FlowcliError, UsageError
+from flowcli.printable import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,19 +43,73 @@ class Messages:
     def note(self, text: str) -> None:
         """Something worth knowing; not said with ``--quiet``."""
         if self.level >= 0:
-            print(text, file=sys.stderr)
+            _say(text)
 
     def detail(self, text: str) -> None:
         """Something said only with ``--verbose``."""
         if self.level > 0:
-            print(text, file=sys.stderr)
+            _say(text)
 
     def error(self, text: str) -> None:
         """What went wrong; always said."""
-        print(f"flowcli: {text}", file=sys.stderr)
+        _say(f"flowcli: {text}")
+
+
+def _say(text: str) -> None:
+    """Lines of text that may quote a file."""
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
 
 
 messages = Messages()
+
+
+class _Dropping(io.FileIO):
+    """Drops what cannot be written."""
+
+    def write(self, data: Any) -> int:
+        try:
+            written: int | None = super().write(data)
+        except OSError:
+            written = None
+        return len(data) if written is None else written
+
+
+class _Whole(io.RawIOBase):
+    """Writes all of it, of which a raw stream (``PYTHONUNBUFFERED``) on a nearly full disk takes a part first."""
+
+    def __init__(self, stream: io.RawIOBase) -> None:
+        self.stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self.stream.write(rest) :]
+        return len(data)
+
+
+def settle_streams() -> None:
+    """Make stdin, stdout and stderr safe to use, whatever the process was started with.
+
+    stderr never fails: a fit must not die over a message that nobody reads. In the place of a stream that is closed
+    there would else be the next file that is opened, written to as if it were the stream.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is this one. Writing to stdout still fails.
+            os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+    if sys.stdout is None:
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_Dropping(2, "w", closefd=False)),
+        encoding=getattr(sys.stderr, "encoding", "utf-8"),
+        errors="backslashreplace",
+        line_buffering=True,
+    )
 
 
 @contextmanager
@@ -64,16 +120,20 @@ def stdout_stream() -> Iterator[IO[bytes]]:
         FlowcliError: stdout cannot be written to (a full disk, say).
     """
     try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        silence_stdout()
-        raise typer.Exit(BROKEN_PIPE_STATUS) from None
+        buffer = sys.stdout.buffer
+        stream: Any = _Whole(buffer) if isinstance(buffer, io.RawIOBase) else buffer
+        yield stream
+        buffer.flush()
     except OSError as error:
         silence_stdout()
-        if error.errno == errno.EPIPE:
-            raise typer.Exit(BROKEN_PIPE_STATUS) from None
-        raise FlowcliError(f"cannot write to stdout: {error.strerror or error}") from None
+        raise _not_written("stdout", error) from None
+
+
+def _not_written(name: str, error: OSError) -> Exception:
+    """What a command ends with when a stream takes no more: quietly, if its reader went away."""
+    if error.errno == errno.EPIPE:
+        return typer.Exit(BROKEN_PIPE_STATUS)
+    return FlowcliError(f"cannot write to {name}: {error.strerror or error}")
 
 
 def silence_stdout() -> None:
@@ -90,19 +150,53 @@ def write_text(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """Write one JSON value to stdout."""
-    write_text(json.dumps(value, indent=2, ensure_ascii=False))
+    # A line's end in a text is escaped already; what is left, JSON escapes as this does.
+    write_text("\n".join(map(printable, json.dumps(value, indent=2, ensure_ascii=False).split("\n"))))
+
+
+def check_output(output: str, force: bool) -> None:
+    """Look at an output before there is anything to write to it.
+
+    Raises:
+        UsageError: it is a folder, or a file that ``force`` does not allow to replace.
+    """
+    from flowcli.files import kind_of
+
+    kind = None if output == STDOUT else kind_of(Path(output))
+    if kind == "folder":
+        raise UsageError(f"{output}: is a folder; -o names a file")
+    if kind == "file" and not force:
+        raise UsageError(f"{output}: is there already; --force replaces it")
+
+
+@contextmanager
+def _output_stream(output: str) -> Iterator[IO[bytes]]:
+    from flowcli.files import kind_of, written_whole
+
+    if output == STDOUT:
+        with stdout_stream() as stream:
+            yield stream
+    elif kind_of(Path(output)) == "stream":
+        try:
+            # A file that is open already, as /dev/stdout may be, is added to.
+            with Path(output).open("ab") as stream:
+                yield stream
+        except OSError as error:
+            raise _not_written(output, error) from None
+    else:
+        with written_whole(Path(output)) as stream:
+            yield stream
 
 
 def write_tables(tables: Iterable[pa.Table], output: str, form: str | None = None) -> None:
     """Write a table that comes in pieces to stdout, or to a file; see :func:`flowcli.tables.formats.output_format`."""
-    from flowcli.files import written_whole
     from flowcli.tables.compression import compressed
     from flowcli.tables.formats import output_format
     from flowcli.tables.write import table_writer
 
     form, compression = output_format(output, form)
     with (
-        stdout_stream() if output == STDOUT else written_whole(Path(output)) as stream,
+        _output_stream(output) as stream,
         compressed(stream, compression) as packed,
         table_writer(packed, form) as writer,
     ):

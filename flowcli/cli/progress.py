@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from flowcli.cli.describe import column_lines, flow_lines
+from flowcli.cli.interrupts import on_interrupt
 from flowcli.cli.output import messages
 from flowcli.fitting import FitObserver
 from flowcli.runs import METRICS
@@ -34,12 +34,11 @@ class FitProgress(FitObserver):
         self.config = config
         self.checkpoint_path = checkpoint
         self.data = data
-        self.handlers: dict[signal.Signals, Any] = {}
+        self._restore_signals: Callable[[], None] = lambda: None
         self.started = self.last_line = time.monotonic()
         self.best = float("-inf")
         self.columns_known: list[Column] = []
         self.first_epoch = 0
-        self.saved = False
         self.bar: Progress | None = None
         self.task: TaskID | None = None
 
@@ -76,11 +75,9 @@ class FitProgress(FitObserver):
         messages.note(text)
 
     def checkpoint(self, training: Training, config: Config) -> None:
-        if not self.saved:
-            # From here on the folder holds this run, not an earlier one that --force replaces.
-            (self.checkpoint_path.parent / METRICS).unlink(missing_ok=True)
-            self.saved = True
         save_checkpoint(self.checkpoint_path, training, config, self.data)
+        # From here on, and not before there is room for it, the folder holds this run and no earlier one.
+        (self.checkpoint_path.parent / METRICS).unlink(missing_ok=True)
 
     def _catch_signals(self, training: Training) -> None:
         """The first Ctrl-C or SIGTERM ends the fit after the step under way; a second one at once."""
@@ -90,13 +87,7 @@ class FitProgress(FitObserver):
             self._restore_signals()
             messages.note("stopping after this step and saving; again to quit at once")
 
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.handlers[number] = signal.signal(number, stop)
-
-    def _restore_signals(self) -> None:
-        while self.handlers:
-            signal.signal(*self.handlers.popitem())
+        self._restore_signals = on_interrupt(stop)
 
     def _open_bar(self, epochs: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

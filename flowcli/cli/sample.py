@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowcli.cli.options import Device, Format, ModelPath, Output, Seed
-from flowcli.cli.output import messages, write_tables
+from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed
+from flowcli.cli.output import check_output, messages, write_tables
 from flowcli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def sample(
     ] = None,
     seed: Seed = None,
     output: Output = "-",
+    force: Force = False,
     form: Format = None,
     device: Device = "auto",
 ) -> None:
@@ -60,6 +61,7 @@ def sample(
         raise UsageError("give values by --given or by --given-file, not both")
     if given_file is not None and given_file != "-" and not Path(given_file).exists():
         raise UsageError(f"{given_file}: no such file")
+    check_output(output, force)
     values = _values(given or [])
 
     from flowcli.expression import Expression

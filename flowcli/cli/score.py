@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowcli.cli.options import Data, Device, Encoding, Format, ModelPath, Output, names, sources
-from flowcli.cli.output import messages, write_tables
+from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, names, sources
+from flowcli.cli.output import check_output, messages, write_tables
 from flowcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def score(
     data: Data = None,
     model: ModelPath = None,
     output: Output = "-",
+    force: Force = False,
     form: Format = None,
     keep: Annotated[
         str | None,
@@ -55,6 +56,7 @@ def score(
     if len(set(copied)) < len(copied):
         raise UsageError(f"--keep {keep}: names a column twice")
     files = sources(data)
+    check_output(output, force)
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)

@@ -8,6 +8,7 @@ import typer
 
 from flowcli.cli.options import Json
 from flowcli.cli.output import write_json, write_text
+from flowcli.printable import printable
 
 if TYPE_CHECKING:
     from flowcli.model_file import ModelHeader
@@ -58,4 +59,5 @@ def _described(path: str, header: ModelHeader) -> str:
         ["log-likelihood  (nats per row)"],
         ["  " + line for line in likelihood_lines(header.metrics)],
     ]
-    return "\n".join(line for section in sections for line in section)
+    # A file from a stranger may hold anything.
+    return "\n".join(printable(line) for section in sections for line in section)

@@ -14,8 +14,10 @@ from pydantic_core import ErrorDetails
 
 from flowcli.config.presets import preset_names, preset_path
 from flowcli.config.schema import Choice, Config
-from flowcli.config.yaml_source import Source, parse_scalar, parse_yaml
+from flowcli.config.yaml_source import LARGEST_TEXT, Source, parse_scalar, parse_yaml
 from flowcli.errors import ConfigError, UsageError
+
+LONGEST_QUOTE = 200
 
 
 def load_config(
@@ -46,9 +48,26 @@ def load_config(
     for label, (key, value) in (options or {}).items():
         labels[_set(source.value, key, value, label)] = label
     try:
-        return Config.model_validate(source.value)
+        config = Config.model_validate(source.value)
     except ValidationError as error:
         raise ConfigError(list(_problems(error, source, labels))) from None
+    for key, path, file in ((key, ("data", key), getattr(config.data, key)) for key in ("validation", "test")):
+        if isinstance(file, str) and not is_plain_file(file):
+            place = next((label for set_path, label in labels.items() if set_path == path), source.where(path))
+            raise ConfigError([f"{place}: 'data.{key}': {file} is not a regular file"])
+    return config
+
+
+def is_plain_file(name: str) -> bool:
+    """Whether this can be read to its end: devices, pipes and what the kernel shows under /proc may have none.
+
+    What is not there can be told later.
+    """
+    try:
+        path = Path(name).resolve()
+        return not path.is_relative_to("/proc") and (path.is_file() or not path.exists())
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def read_source(file_or_preset: str) -> Source:
@@ -61,13 +80,17 @@ def read_source(file_or_preset: str) -> Source:
     if not path.is_file() and not path.is_fifo() and file_or_preset in preset_names():
         path = preset_path(file_or_preset)
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        with path.open("rb") as file:
+            # Whatever it is, a device say: no more than a little beyond what is read.
+            content = file.read(4 * LARGEST_TEXT + 1)
+        return parse_yaml(content.decode(), str(path))
     except FileNotFoundError:
         names = preset_names()
         raise UsageError(
             f"no config file or preset '{file_or_preset}'.{_did_you_mean(file_or_preset, names)}"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        # A name with a NUL in it is a ValueError, too.
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"{path}: cannot be read: {reason}") from None
 
@@ -155,11 +178,11 @@ def _message(detail: ErrorDetails, path: tuple[str | int, ...], key: str) -> str
     if kind == "missing":
         return f"key '{key}' is missing"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"'{key}' is a section of keys; got {given!r}"
+        return f"'{key}' is a section of keys; got {_shown(given)}"
     if kind == "value_error":
         return f"'{key}': {context['error']}"
     if kind == "literal_error":
-        return f"'{key}' is one of {context['expected'].replace(' or ', ', ')}; got {given!r}"
+        return f"'{key}' is one of {context['expected'].replace(' or ', ', ')}; got {_shown(given)}"
     expected = {
         "int_type": "a whole number",
         "int_from_float": "a whole number",
@@ -172,8 +195,15 @@ def _message(detail: ErrorDetails, path: tuple[str | int, ...], key: str) -> str
         "greater_than": f"above {context.get('gt')}",
         "less_than_equal": f"at most {context.get('le')}",
         "less_than": f"below {context.get('lt')}",
+        "too_long": f"of at most {context.get('max_length')} items",
     }.get(kind, detail["msg"])
-    return f"'{key}' must be {expected}; got {given!r}"
+    return f"'{key}' must be {expected}; got {_shown(given)}"
+
+
+def _shown(given: Any) -> str:
+    """A value as a message quotes it."""
+    text = repr(given)
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
 
 
 def _model_at(path: tuple[str | int, ...]) -> type[BaseModel] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -24,28 +25,36 @@ from flowcli.config.encodings import check_encoding
 from flowcli.transforms.catalogue import CONDITIONER, Entry, Order, Parameter, Split, TransformerChoice
 from flowcli.transforms.registry import entries
 
+# Far beyond what is of use: a mistake, or a file that means no good.
+MOST_HIDDEN = 16
+MOST_TRANSFORMS = 1000
+MOST_NAMES = 100_000
+MOST_STEPS = 10**9
+# What a checkpoint holds of each of them must fit into its header.
+MOST_EPOCHS = 100_000
+
 
 class Section(BaseModel):
     """A mapping in which unknown keys are mistakes."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _field(parameter: Parameter) -> Any:
     """The type of a transform's parameter with its range, for pydantic."""
     limits = Field(ge=parameter.minimum, le=parameter.maximum)
     if parameter.type == list[int]:
-        return list[Annotated[int, limits]]
+        return Annotated[list[Annotated[int, limits]], Field(max_length=MOST_HIDDEN)]
     if parameter.type in (int, float):
         return Annotated[parameter.type, limits]
     if parameter.type is TransformerChoice:
         return Transformer
     if parameter.type == Order:
         words, positions = get_args(Order)
-        return words | Annotated[positions, AfterValidator(_each_once)]
+        return words | Annotated[positions, Field(max_length=MOST_NAMES), AfterValidator(_each_once)]
     if parameter.type == Split:
         words, names = get_args(Split)
-        return words | Annotated[names, AfterValidator(_different)]
+        return words | Annotated[names, Field(max_length=MOST_NAMES), AfterValidator(_different)]
     return parameter.type
 
 
@@ -58,10 +67,14 @@ def _each_once(order: list[int]) -> list[int]:
 def _different(names: list[str]) -> list[str]:
     if not names:
         raise ValueError("names at least one column")
-    twice = [name for name in names if names.count(name) > 1]
+    twice = _twice(names)
     if twice:
         raise ValueError(f"names {twice[0]!r} twice")
     return names
+
+
+def _twice(names: list[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def parameters_model(entry: Entry, without: tuple[Parameter, ...] = ()) -> type[Section]:
@@ -180,8 +193,8 @@ else:
     LabelChoice = _choice("LabelChoice", LabelBase, LABEL_MODELS)
     OrdinalChoice = _choice("OrdinalChoice", OrdinalBase, ORDINAL_MODELS)
 
-REPEAT = Field(default=1, ge=1, le=1000, description="how many times the list of transforms is repeated")
-TRANSFORMS = Field(description="from base to data; see 'flowcli transforms'")
+REPEAT = Field(default=1, ge=1, le=MOST_TRANSFORMS, description="how many times the list of transforms is repeated")
+TRANSFORMS = Field(max_length=MOST_TRANSFORMS, description="from base to data; see 'flowcli transforms'")
 
 
 class Chain(Section):
@@ -189,6 +202,11 @@ class Chain(Section):
 
     repeat: int = REPEAT
     transforms: list[Transform] = TRANSFORMS
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Chain:
+        _count_transforms(self)
+        return self
 
 
 if TYPE_CHECKING:
@@ -208,7 +226,9 @@ class Part(Section):
 
     base: BaseChoice = Field(default="normal", validate_default=True, description="distribution of the latent z")
     repeat: int = REPEAT
-    transforms: list[Transform] | None = Field(default=None, description=TRANSFORMS.description)
+    transforms: Annotated[list[Transform], Field(max_length=MOST_TRANSFORMS)] | None = Field(
+        default=None, description=TRANSFORMS.description
+    )
     labels: LabelChoice = Field(default="softmax", validate_default=True, description="model of the label columns")
     ordinals: OrdinalChoice = Field(
         default="integer_flow", validate_default=True, description="model of the ordinal columns"
@@ -217,6 +237,7 @@ class Part(Section):
     @model_validator(mode="after")
     def _domains_meet(self) -> Part:
         """The base's domain is that of the first transform, and every other transform acts on all real numbers."""
+        _count_transforms(self)
         names = transform_names(self)
         if self.base.name == "uniform" and names[:1] != ["logit"]:
             raise ValueError("base 'uniform' lives on the unit cube: the first transform must be logit")
@@ -224,6 +245,19 @@ class Part(Section):
         if sum(name in _UNIT for name in names) != expected:
             raise ValueError("logit leads out of the unit cube: it stands once, first, with base 'uniform'")
         return self
+
+
+def _count_transforms(chain: Part | Chain) -> int:
+    """How many transforms a chain has, those within it and its repeats counted.
+
+    Raises:
+        ValueError: too many.
+    """
+    parameters = [transform.parameters for transform in chain.transforms or []]
+    count = chain.repeat * sum(_count_transforms(inner) if isinstance(inner, Chain) else 1 for inner in parameters)
+    if count > MOST_TRANSFORMS:
+        raise ValueError(f"{count:,} transforms with all repeats: at most {MOST_TRANSFORMS:,}; lower repeat")
+    return count
 
 
 _UNIT = [name for name, entry in entries().items() if entry.domain == "unit"]
@@ -241,9 +275,11 @@ def transform_names(chain: Part | Chain) -> list[str]:
 class Factor(Part):
     """One factor of a joint density, ``p(columns | given)``."""
 
-    columns: list[str] = Field(description="the columns of this factor")
+    columns: list[str] = Field(max_length=MOST_NAMES, description="the columns of this factor")
     given: list[str] = Field(
-        default_factory=list, description="what it is given: columns of other factors, and context columns"
+        default_factory=list,
+        max_length=MOST_NAMES,
+        description="what it is given: columns of other factors, and context columns",
     )
 
     @model_serializer
@@ -270,6 +306,9 @@ class FlowConfig(Part):
         own = [key for key in Part.model_fields if getattr(self, key) != getattr(_PLAIN, key)]
         if own:
             raise ValueError(f"next to factors there is no {', '.join(own)}: each factor has its own")
+        count = sum(map(_count_transforms, self.factors))
+        if count > MOST_TRANSFORMS:
+            raise ValueError(f"{count:,} transforms in all factors: at most {MOST_TRANSFORMS:,}")
         check_factors(self.factors)
         return self
 
@@ -304,7 +343,7 @@ def check_factors(factors: list[Factor]) -> list[int]:
     for number, factor in enumerate(factors):
         if not factor.columns:
             raise ValueError(f"factor {number + 1} has no columns")
-        twice = [column for column in factor.given if factor.given.count(column) > 1]
+        twice = _twice(factor.given)
         if twice:
             raise ValueError(f"factor {_named(factor)} is given {twice[0]!r} twice")
         for column in factor.columns:
@@ -351,15 +390,24 @@ class TrainConfig(Section):
     average: float = Field(
         default=0.98, ge=0, lt=1, description="the model's weights are a moving average with this memory; 0: the last"
     )
-    batch_size: int | None = Field(default=None, ge=1, description="rows in a step; null: chosen by the rows")
-    epochs: int = Field(default=400, ge=0, description="passes over the training rows at most; 0 trains nothing")
-    warmup: int = Field(default=50, ge=0, description="steps in which the learning rate rises to its peak")
+    batch_size: int | None = Field(
+        default=None, ge=1, le=MOST_STEPS, description="rows in a step; null: chosen by the rows"
+    )
+    epochs: int = Field(
+        default=400, ge=0, le=MOST_EPOCHS, description="passes over the training rows at most; 0 trains nothing"
+    )
+    warmup: int = Field(
+        default=50, ge=0, le=MOST_STEPS, description="steps in which the learning rate rises to its peak"
+    )
     decay: Literal["cosine", "none"] = Field(
         default="cosine", description="how the learning rate falls after the warm-up"
     )
     clip_norm: float = Field(default=5.0, gt=0, description="the gradient's norm is cut to this")
     patience: int = Field(
-        default=50, ge=1, description="stop after this many epochs without a better validation likelihood"
+        default=50,
+        ge=1,
+        le=MOST_STEPS,
+        description="stop after this many epochs without a better validation likelihood",
     )
     max_time: Annotated[
         float | None,
@@ -420,9 +468,11 @@ class DataConfig(Section):
     """Which columns and rows take part, and how."""
 
     context: list[str] = Field(
-        default_factory=list, description="columns that are given, not modelled: p(others | context)"
+        default_factory=list,
+        max_length=MOST_NAMES,
+        description="columns that are given, not modelled: p(others | context)",
     )
-    drop: list[str] = Field(default_factory=list, description="columns that are left out")
+    drop: list[str] = Field(default_factory=list, max_length=MOST_NAMES, description="columns that are left out")
     kinds: dict[str, ColumnConfig] = Field(
         default_factory=dict,
         description="what columns are, where that is not to be inferred, as {code: label, share: {lower: 0, upper: 1}}",

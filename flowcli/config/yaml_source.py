@@ -13,6 +13,8 @@ from flowcli.errors import ConfigError
 Path = tuple[str | int, ...]
 
 LARGEST_TEXT = 1_000_000
+# Keys and values; the parser takes a hundred microseconds for each.
+MOST_NODES = 30_000
 DEEPEST_NESTING = 50
 LONGEST_INTEGER = 1000
 
@@ -69,8 +71,7 @@ def parse_yaml(text: str, name: str) -> Source:
         raise ConfigError([f"{name}: larger than {LARGEST_TEXT:,} characters"])
     source = Source(name)
     try:
-        _check_events(text, name)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_loader(name))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -83,20 +84,30 @@ def parse_yaml(text: str, name: str) -> Source:
     return source
 
 
-def _check_events(text: str, name: str) -> None:
-    """Refuse aliases (a few lines of them can stand for gigabytes), tags and deep nesting before composing."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        place = f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}" if event.start_mark else name
-        if isinstance(event, yaml.AliasEvent):
-            raise ConfigError([f"{place}: aliases (*) are not read in a config"])
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            raise ConfigError([f"{place}: tags ({tag}) are not read in a config"])
-        depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
-        depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
-        if depth > DEEPEST_NESTING:
-            raise ConfigError([f"{place}: nested deeper than {DEEPEST_NESTING}"])
+def _loader(name: str) -> type[yaml.SafeLoader]:
+    """A loader that refuses aliases (a few can stand for gigabytes), tags, deep nesting and very many nodes."""
+
+    class Loader(yaml.SafeLoader):
+        nodes = depth = 0
+
+        def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            place = f"{name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
+            self.nodes += 1
+            if self.nodes > MOST_NODES:
+                raise ConfigError([f"{place}: more than {MOST_NODES:,} keys and values"])
+            if isinstance(event, yaml.AliasEvent):
+                raise ConfigError([f"{place}: aliases (*) are not read in a config"])
+            if event.tag is not None:
+                raise ConfigError([f"{place}: tags ({event.tag}) are not read in a config"])
+            self.depth += 1
+            if self.depth > DEEPEST_NESTING:
+                raise ConfigError([f"{place}: nested deeper than {DEEPEST_NESTING}"])
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    return Loader
 
 
 def _construct(node: yaml.Node, path: Path, source: Source) -> Any:

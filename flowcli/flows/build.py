@@ -13,7 +13,7 @@ from flowcli.config.distributions import BASES, LABEL_MODELS, ORDINAL_MODELS
 from flowcli.config.schema import Chain as ChainConfig
 from flowcli.config.schema import Choice, FlowConfig, Part, check_factors
 from flowcli.config.schema import Factor as FactorConfig
-from flowcli.errors import ConfigError
+from flowcli.errors import MOST_PROBLEMS, ConfigError
 from flowcli.flows.base import Base, SkippingBase
 from flowcli.flows.density import Place, TableDensity
 from flowcli.flows.factor import Factor
@@ -21,8 +21,13 @@ from flowcli.flows.flow import Flow
 from flowcli.flows.integer_flow import IntegerFlow
 from flowcli.flows.labels import LabelModel
 from flowcli.flows.layout import Layout
+from flowcli.flows.size import MOST_MODELLED, MOST_WEIGHTS, Limited, TooLarge
 from flowcli.transforms import registry
 from flowcli.transforms.bijection import Bijection, Chain
+
+# What a key can do about a network that is too large.
+_LOWER = "lower repeat, hidden, layers, bins, units or components"
+LONGEST_CLOSE_NAME = 100
 
 
 def build_density(config: FlowConfig, layout: Layout, seed: int = 0) -> TableDensity:
@@ -31,9 +36,24 @@ def build_density(config: FlowConfig, layout: Layout, seed: int = 0) -> TableDen
     Weights and random orders come from ``seed``; torch's global generator is left as it was.
 
     Raises:
-        ConfigError: a transform does not fit the columns, or factors do not cover them.
+        ConfigError: a transform does not fit the columns, factors do not cover them, or the network is too large.
     """
-    with torch.random.fork_rng(devices=[]):
+    try:
+        return assemble(config, layout, Limited(), seed)
+    except TooLarge as error:
+        raise ConfigError([f"with {error} the network has more than {MOST_WEIGHTS:,} weights: {_LOWER}"]) from None
+
+
+def assemble(config: FlowConfig, layout: Layout, limit: Limited, seed: int = 0) -> TableDensity:
+    """As :func:`build_density`, up to a size.
+
+    Raises:
+        ConfigError: as there.
+        TooLarge: the network is larger; the message names the part that made it so.
+    """
+    if len(layout.modelled) > MOST_MODELLED:
+        raise ConfigError([f"{len(layout.modelled):,} columns to model: at most {MOST_MODELLED:,}; --drop some"])
+    with torch.random.fork_rng(devices=[]), limit:
         torch.manual_seed(seed)
         if config.factors is None:
             parts: list[Part] = [config]
@@ -74,22 +94,20 @@ def _places(config: FlowConfig, layout: Layout) -> list[Place]:
     for name, width in layout.context:
         features[name] = tuple(range(start, start + width))
         start += width
-    problems = []
+    own = dict.fromkeys([*layout.modelled, *layout.constant])
+    problems: list[str] = []
     places = []
     for number in check_factors(config.factors):
         factor = config.factors[number]
-        for key, names, known in (
-            ("columns", factor.columns, [*layout.modelled, *layout.constant]),
-            ("given", factor.given, [*layout.modelled, *layout.constant, *features]),
-        ):
-            for name in names:
-                if name not in known:
-                    close = difflib.get_close_matches(name, known, n=1)
-                    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, known))}"
-                    kind = "modelled column" if key == "columns" else "column"
-                    if key == "columns" and name in features:
-                        hint = "it is a context column, which a factor is 'given'"
-                    problems.append(f"factor {'+'.join(factor.columns)}, {key}: no {kind} {name!r}; {hint}")
+        for key, names, known in (("columns", factor.columns, own), ("given", factor.given, {**own, **features})):
+            unknown = [name for name in names if name not in known][: MOST_PROBLEMS - len(problems)]
+            for name in unknown:
+                close = difflib.get_close_matches(name, known, n=1) if len(name) <= LONGEST_CLOSE_NAME else []
+                hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, known))}"
+                kind = "modelled column" if key == "columns" else "column"
+                if key == "columns" and name in features:
+                    hint = "it is a context column, which a factor is 'given'"
+                problems.append(f"factor {'+'.join(factor.columns)}, {key}: no {kind} {name!r}; {hint}")
         places.append(
             Place(
                 numbers=_positions(factor.columns, layout.numbers),
@@ -111,7 +129,8 @@ def _places(config: FlowConfig, layout: Layout) -> list[Place]:
 
 
 def _positions(names: Sequence[str], columns: Sequence[str]) -> tuple[int, ...]:
-    return tuple(columns.index(name) for name in names if name in columns)
+    places = {name: at for at, name in reversed([*enumerate(columns)])}
+    return tuple(places[name] for name in names if name in places)
 
 
 def _named_factor(part: Part, place: Place, layout: Layout) -> Factor:
@@ -168,7 +187,10 @@ def _build(choice: Choice, features: Any, context_features: int) -> Any:
             [f"base {entry.name} needs something to depend on: context columns, labels, ordinals or parents"]
         )
     module, _, builder = entry.builder.partition(":")
-    return getattr(import_module(module), builder)(features, context_features, **choice.parameters.model_dump())
+    try:
+        return getattr(import_module(module), builder)(features, context_features, **choice.parameters.model_dump())
+    except TooLarge:
+        raise TooLarge(choice.name) from None
 
 
 def _build_chain(
@@ -194,7 +216,10 @@ def _build_chain(
                         ]
                     )
                 parameters["split"] = _split_positions(transform.name, parameters["split"], columns, constant)
-            parts.append(registry.build(transform.name, len(columns), context_features, parameters))
+            try:
+                parts.append(registry.build(transform.name, len(columns), context_features, parameters))
+            except TooLarge:
+                raise TooLarge(transform.name) from None
     return Chain(parts)
 
 

@@ -46,7 +46,7 @@ class IntegerFlow(nn.Module):
         self.noise_features = 2 * columns
         self.register_buffer("scale", torch.tensor(list(scales), dtype=torch.get_default_dtype()), persistent=False)
         self.shifted = [list(range(layer % 2, columns, 2)) for layer in range(layers)]
-        self.kept = [[k for k in range(columns) if k not in shifted] for shifted in self.shifted]
+        self.kept = [list(range(1 - layer % 2, columns, 2)) for layer in range(layers)]
         self.conditioners = nn.ModuleList(
             Conditioner(len(kept) + context_features, len(shifted), hidden, activation)
             if shifted and len(kept) + context_features

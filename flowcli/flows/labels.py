@@ -22,11 +22,12 @@ class LabelModel(nn.Module):
     def __init__(self, cardinalities: Sequence[int]) -> None:
         super().__init__()
         self.cardinalities = list(cardinalities)
-        each = torch.tensor(self.cardinalities, dtype=torch.long)
-        self.register_buffer("column", torch.repeat_interleave(torch.arange(len(each)), each), persistent=False)
+        each, total = torch.tensor(self.cardinalities, dtype=torch.long), sum(self.cardinalities)
+        columns = torch.repeat_interleave(torch.arange(len(each)), each, output_size=total)
+        self.register_buffer("column", columns, persistent=False)
         codes = [torch.arange(size) for size in self.cardinalities]
         self.register_buffer("code", torch.cat(codes) if codes else each, persistent=False)
-        self.register_buffer("frequencies", torch.ones(int(each.sum())))
+        self.register_buffer("frequencies", torch.ones(total))
 
     def one_hot(self, codes: Tensor) -> Tensor:
         """``(n, sum of cardinalities)``; a row of zeros for a label that training had not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -35,7 +36,7 @@ class ModularShift(nn.Module):
         super().__init__()
         self.order = list(order)
         self.temperature = temperature
-        inputs = [context_features + sum(cardinalities[j] for j in self.order[:at]) for at in range(len(self.order))]
+        inputs = itertools.accumulate((cardinalities[k] for k in self.order[:-1]), initial=context_features)
         self.conditioners = nn.ModuleList(
             Conditioner(width, cardinalities[k], hidden, activation) if width else nn.Identity()
             for width, k in zip(inputs, self.order, strict=True)

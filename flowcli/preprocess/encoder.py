@@ -15,7 +15,7 @@ from flowcli.errors import DataError
 from flowcli.flows.layout import Layout
 from flowcli.preprocess.numbers import column_numbers, within
 from flowcli.tables.cells import as_numbers, as_text, is_number_type
-from flowcli.tables.columns import Column, describe_missing
+from flowcli.tables.columns import LARGEST_WHOLE, Column, describe_missing
 from flowcli.tables.dates import written_dates
 from flowcli.tables.table import Table
 from flowcli.transforms.supports import PLACEHOLDER, Support
@@ -29,8 +29,6 @@ UNSEEN = -1
 NUMBER = 0
 # What stands in a partial column, beside the latents, for such a number.
 IN_LATENT = "latent"
-# Beyond it, float64 does not hold every whole number.
-LARGEST_WHOLE = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -194,9 +192,11 @@ class TableEncoder:
         cells: dict[str, pa.Array | pa.ChunkedArray] = {}
         state_at = len(self.labels)
         for position, column in enumerate(self.numbers):
-            values = numbers[:, position] * column.scale + column.mean
-            if rounded:
-                values = _on_grid(values, column)
+            # What is too far out for a float is infinite.
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = numbers[:, position] * column.scale + column.mean
+                if rounded:
+                    values = _on_grid(values, column)
             if column.partial:
                 values = _with_spikes(values, labels[:, state_at], column)
                 state_at += 1

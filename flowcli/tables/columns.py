@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Kind = Literal["number", "date", "ordinal", "label", "constant", "identifier"]
 Map = Literal["none", "log", "softplus", "logit", "arcsinh"]
 Cells = Literal["text", "integer", "number", "boolean"]
 
 MOST_NAMES = 10
+# Far beyond what any table has; Arrow takes ten kilobytes for each column of text.
+MOST_COLUMNS = 50_000
+MOST_CATEGORIES = 100_000
+MOST_SPIKES = 1000
+# Beyond it, float64 does not hold every whole number.
+LARGEST_WHOLE = 2.0**53
 YES_OR_NO = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"0", "1"})
 
 
@@ -36,37 +42,47 @@ class Column(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     kind: Kind
     reason: str
     context: bool = False
     missing: bool = False
     fill: str | None = None
-    decimals: int | None = None
+    decimals: Annotated[int, Field(ge=0, le=20)] | None = None
     date_format: str = ""
-    step: float | None = None
-    origin: float = 0.0
-    lower: float | None = None
-    upper: float | None = None
+    step: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    origin: FiniteFloat = 0.0
+    lower: FiniteFloat | None = None
+    upper: FiniteFloat | None = None
     map: Map = "none"
-    mean: float = 0.0
-    scale: float = 1.0
-    center: float = 0.0
-    spread: float = 1.0
-    spikes: tuple[float, ...] = ()
+    mean: FiniteFloat = 0.0
+    scale: FiniteFloat = 1.0
+    center: FiniteFloat = 0.0
+    spread: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    spikes: Annotated[tuple[FiniteFloat, ...], Field(max_length=MOST_SPIKES)] = ()
     cells: Cells = "text"
-    categories: tuple[str, ...] = ()
+    categories: Annotated[tuple[str, ...], Field(max_length=MOST_CATEGORIES)] = ()
     value: str = ""
 
     @model_validator(mode="after")
     def _usable(self) -> Column:
-        facts = (self.mean, self.scale, self.center, self.spread, self.origin, self.step or 1.0, *self.spikes)
         # Below an upper bound, u grows as x falls.
         falls = self.scale < 0 and self.map in ("log", "softplus")
-        if not np.isfinite(facts).all() or not (self.scale > 0 or falls) or min(self.spread, self.step or 1.0) <= 0:
+        if not (self.scale > 0 or falls):
             raise ValueError(f"column {self.name!r} has no usable mean and scale")
+        if self.kind == "ordinal" and max(abs(self.mean), self.scale) > LARGEST_WHOLE:
+            raise ValueError(f"column {self.name!r}: its whole numbers are beyond 2^53")
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError(f"column {self.name!r}: its lower bound is not below the upper one")
         if (self.kind == "label") != bool(self.categories):
             raise ValueError(f"column {self.name!r}: labels have categories, other columns have none")
+        if any(len(set(values)) < len(values) for values in (self.categories, self.spikes)):
+            raise ValueError(f"column {self.name!r}: a category or a spike is there twice")
+        written = _WRITTEN[self.cells]
+        if not all(written.fullmatch(category) for category in self.categories):
+            raise ValueError(f"column {self.name!r}: its categories are not all of the type {self.cells}")
+        if self.kind == "date" and not _is_date_format(self.date_format):
+            raise ValueError(f"column {self.name!r}: its dates are in no format that is known")
         return self
 
     @property
@@ -109,6 +125,39 @@ class Column(BaseModel):
         if self.map == "arcsinh":
             words_of_it.append("heavy-tailed")
         return ", ".join(words_of_it)
+
+
+# How categories of each type of cells are written.
+_WRITTEN: dict[Cells, re.Pattern[str]] = {
+    "text": re.compile(r".*", re.DOTALL),
+    "integer": re.compile(r"-?[0-9]{1,18}"),
+    "number": re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?|-?inf"),
+    "boolean": re.compile("true|false"),
+}
+_TYPED_DATE = re.compile(r"typed:(date32\[day\]|date64\[ms\]|timestamp\[(s|ms|us|ns)(, tz=(?P<zone>[^\]]+))?\])")
+_OFFSET = re.compile(r"[+-][0-9]{2}:[0-9]{2}")
+
+
+def _is_date_format(form: str) -> bool:
+    """Whether :mod:`flowcli.tables.dates` can write dates so."""
+    # Here, not above: most models have no dates, and to say what they are needs no Arrow.
+    import zoneinfo
+
+    from flowcli.tables.dates import DATES, TIMES
+
+    if form in (*DATES, *TIMES):
+        return True
+    typed = _TYPED_DATE.fullmatch(form)
+    if typed is None:
+        return False
+    zone = typed["zone"]
+    if zone is None or _OFFSET.fullmatch(zone):
+        return True
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _grid(step: float | None, decimals: int | None) -> str:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from flowcli.errors import DataError
+from flowcli.tables.columns import MOST_COLUMNS
 from flowcli.tables.streams import BLOCK_BYTES, last_byte
 
 # What pandas, too, calls a first column without a name: the index that it and R write.
@@ -28,7 +29,7 @@ def csv_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
     Raises:
         DataError: a row is ragged, or a quote is not closed.
     """
-    header = _header(text)
+    header = _header(text, name)
     if "\0" in header:
         raise DataError(f"{name}: is no table: NUL in the first line; if it is UTF-16 text, add --encoding utf-16-le")
     ragged: list[str] = []
@@ -39,7 +40,7 @@ def csv_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
         return "error"
 
     parse = pa.csv.ParseOptions(delimiter=_delimiter(header, name), newlines_in_values=True, invalid_row_handler=refuse)
-    own_names = next(csv.reader(io.StringIO(header), delimiter=parse.delimiter))
+    own_names = _names(header, parse.delimiter, name)
     names = [INDEX, *own_names[1:]] if len(own_names) > 1 and not own_names[0] else own_names
     rows, last = 0, None
     try:
@@ -77,16 +78,32 @@ def _is_open(row: pa.RecordBatch, delimiter: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(row.column(row.num_columns - 1), rf"[\r\n{delimiter}]")).as_py())
 
 
-def _header(text: io.BufferedReader) -> str:
-    """The header record, as far as it is buffered, without consuming it; a quoted name may hold a newline."""
+def _header(text: io.BufferedReader, name: str) -> str:
+    """The header record without consuming it; a quoted name may hold a newline.
+
+    Raises:
+        DataError: there is no end of a line in the first block.
+    """
+    block = text.peek(BLOCK_BYTES)
     # A character may be cut by the end of the buffer.
-    start = text.peek(BLOCK_BYTES).decode("utf-8", "ignore").lstrip("\r\n")
+    start = block.decode("utf-8", "ignore").lstrip("\r\n")
+    if len(block) == BLOCK_BYTES and "\n" not in start and "\r" not in start:
+        raise DataError(f"{name}: is no table: its first line has more than {BLOCK_BYTES >> 20} MB")
     header = ""
     for line in io.StringIO(start, newline=""):
         header += line
         if header.count('"') % 2 == 0:
             break
     return header.rstrip("\r\n")
+
+
+def _names(header: str, delimiter: str, name: str) -> list[str]:
+    if header.count(delimiter) >= MOST_COLUMNS:
+        raise DataError(f"{name}: more than {MOST_COLUMNS:,} columns")
+    try:
+        return next(csv.reader(io.StringIO(header), delimiter=delimiter))
+    except csv.Error:
+        raise DataError(f"{name}: the first line is no header: it has a cell of more than 100,000 characters") from None
 
 
 def _delimiter(header: str, name: str) -> str:

@@ -112,7 +112,8 @@ def _since_1970(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 def written_dates(values: npt.NDArray[np.float64], form: str) -> pa.Array:
     """Numbers of :func:`date_numbers` as cells; null for NaN."""
     missing = ~np.isfinite(values)
-    seconds = np.where(missing, 0, values) * unit(form)
+    with np.errstate(over="ignore"):
+        seconds = np.where(missing, 0, values) * unit(form)
     micros = np.rint(seconds.clip(-6e10, 2.5e11) * 1e6).astype(np.int64)
     stamps: Any = pa.array(micros, mask=missing).cast(pa.timestamp("us"))
     if not form.startswith(TYPED):

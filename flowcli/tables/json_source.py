@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from flowcli.errors import DataError
+from flowcli.tables.columns import MOST_COLUMNS
 
+# The longest row that can be read, too.
 PIECE_BYTES = 4 << 20
 
 
@@ -22,7 +24,7 @@ def json_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
     """
     keys: dict[str, None] = {}
     first = 1
-    while lines := text.readlines(PIECE_BYTES):
+    while lines := _lines(text, name, first):
         rows = []
         for number, line in enumerate(filter(bytes.strip, lines), first):
             try:
@@ -33,8 +35,22 @@ def json_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
                 raise DataError(f"{name}: row {number}: not one JSON object on a line, each key once")
             rows.append(row)
         keys |= dict.fromkeys(key for row in rows for key in row)
+        if len(keys) > MOST_COLUMNS:
+            raise DataError(f"{name}: more than {MOST_COLUMNS:,} different keys")
         yield pa.table({key: _column([row.get(key) for row in rows], name, key, first) for key in keys})
         first += len(rows)
+
+
+def _lines(text: io.BufferedReader, name: str, first: int) -> list[bytes]:
+    """The next lines, a piece of them; none at the end."""
+    lines: list[bytes] = []
+    size = 0
+    while size < PIECE_BYTES and (line := text.readline(PIECE_BYTES + 1)):
+        if len(line) > PIECE_BYTES:
+            raise DataError(f"{name}: row {first + len(lines)}: has more than {PIECE_BYTES >> 20} MB")
+        lines.append(line)
+        size += len(line)
+    return lines
 
 
 def _column(values: list[Any], name: str, key: str, first: int) -> pa.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -87,7 +88,7 @@ def _text_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
 
 
 def _check_names(names: list[str], source: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(f"{source}: column names are there twice: {', '.join(map(repr, twice))}")
     if any(not name.strip() for name in names):

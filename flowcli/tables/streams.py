@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,12 +32,12 @@ def opened(source: str, kept: io.FileIO | None = None) -> Iterator[io.BufferedRe
     """
     if source == STDIN:
         if kept is None:
-            yield _decompressed(_buffered(_stdin()))
+            yield _decompressed(_buffered(_stdin()), "standard input")
             return
         # A copy, as the buffers close what they are over.
         with io.FileIO(os.dup(kept.fileno())) as file:
             file.seek(0)
-            yield _decompressed(_buffered(file))
+            yield _decompressed(_buffered(file), "standard input")
         return
     path = Path(source)
     if not path.exists():
@@ -46,7 +45,7 @@ def opened(source: str, kept: io.FileIO | None = None) -> Iterator[io.BufferedRe
     if path.is_dir():
         raise UsageError(f"{source}: is a folder, not a table")
     with path.open("rb", buffering=0) as file:
-        yield _decompressed(_buffered(file))
+        yield _decompressed(_buffered(file), source)
 
 
 def kept_stdin() -> io.FileIO:
@@ -56,8 +55,13 @@ def kept_stdin() -> io.FileIO:
         UsageError: standard input is a terminal.
     """
     stdin = _stdin()
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-    shutil.copyfileobj(stdin, file, BLOCK_BYTES)
+    try:
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        while rest := memoryview(stdin.read(BLOCK_BYTES)):
+            while rest:  # a nearly full disk takes a part first
+                rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise DataError(f"standard input cannot be kept in {tempfile.gettempdir()}: {error.strerror}") from None
     return file
 
 
@@ -79,8 +83,8 @@ def last_byte(text: io.BufferedReader) -> bytes:
     return raw.last
 
 
-def _decompressed(stream: io.BufferedReader) -> io.BufferedReader:
-    inside = decompressed(stream)
+def _decompressed(stream: io.BufferedReader, name: str) -> io.BufferedReader:
+    inside = decompressed(stream, name)
     return stream if inside is None else io.BufferedReader(_Full(inside), BLOCK_BYTES)
 
 

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from flowcli.config.load import is_plain_file
 from flowcli.config.schema import Config
 from flowcli.errors import ModelError
 from flowcli.files import written_whole
-from flowcli.tensor_file import FORMAT_VERSION, read_metadata
-from flowcli.training.trainer import Training
+from flowcli.flows.size import facts_of
+from flowcli.model_file import Data, checked, checked_json
+from flowcli.tensor_file import FORMAT_VERSION, TensorFacts, read_tensor_header
+from flowcli.training.trainer import Progress, Training
+
+
+def _of_files(data: dict[str, Any]) -> dict[str, Any]:
+    if not Data.model_validate(data).files:
+        raise ValueError("it names no files")
+    return data
 
 
 class CheckpointHeader(BaseModel):
@@ -24,7 +35,7 @@ class CheckpointHeader(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     config: Config
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], AfterValidator(_of_files)]
     progress: dict[str, Any]
 
 
@@ -47,13 +58,18 @@ def read_checkpoint_header(path: Path) -> CheckpointHeader:
     Raises:
         ModelError: the file is damaged or is not a checkpoint of this version of flowcli.
     """
-    metadata = read_metadata(path)
-    if metadata.get("format_version") != FORMAT_VERSION or "flowcli_checkpoint" not in metadata:
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[CheckpointHeader, dict[str, TensorFacts]]:
+    file = read_tensor_header(path)
+    if file.metadata.get("format_version") != FORMAT_VERSION or "flowcli_checkpoint" not in file.metadata:
         raise ModelError(f"{path}: not a checkpoint of this version of flowcli")
-    try:
-        return CheckpointHeader.model_validate_json(metadata["flowcli_checkpoint"])
-    except ValidationError as error:
-        raise ModelError(f"{path}: damaged: {error.errors()[0]['msg']}") from None
+    header = checked(path, CheckpointHeader, checked_json(path, file.metadata["flowcli_checkpoint"]))
+    for name in (header.config.data.validation, header.config.data.test):
+        if isinstance(name, str) and not is_plain_file(name):
+            raise ModelError(f"{path}: asks for rows of {name!r}, which is not a regular file")
+    return header, file.tensors
 
 
 def restore_checkpoint(path: Path, training: Training) -> None:
@@ -62,12 +78,45 @@ def restore_checkpoint(path: Path, training: Training) -> None:
     Raises:
         ModelError: the file is damaged, or is of another architecture.
     """
-    header = read_checkpoint_header(path)
+    header, tensors = _read(path)
+    if not _fits(tensors, training):
+        raise ModelError(f"{path}: damaged: its tensors are not those that its config asks for")
     try:
-        tensors: dict[str, Tensor] = load_file(path)
-        training.restore(tensors, _with_nan(header.progress))
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        progress = TypeAdapter(Progress).validate_python(_with_nan(header.progress))
+        if min(progress.epoch, progress.step, progress.best_epoch, progress.epoch_rows) < 0:
+            raise ModelError(f"{path}: damaged: its progress is below zero")
+        loaded: dict[str, Tensor] = load_file(path)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in loaded.values()):
+            raise ModelError(f"{path}: damaged: a weight is not a finite number")
+        state = training.state()[0]
+        for name, tensor in loaded.items():
+            # Orders of columns are as they were set up; other integers count steps.
+            if name in state and tensor.dtype == torch.int64 and tensor.dim() and not tensor.equal(state[name].cpu()):
+                raise ModelError(f"{path}: damaged: an order of columns is not the config's")
+        training.restore(loaded, asdict(progress))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ModelError(f"{path}: damaged: progress: {first['msg']}") from None
+    except (SafetensorError, OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
+
+
+def _fits(tensors: dict[str, TensorFacts], training: Training) -> bool:
+    """Whether the tensors are those of the training's state; the optimiser has a state of its own after a step."""
+    weights = {name: facts_of(tensor) for name, tensor in training.state()[0].items()}
+    groups = [] if training.optimizer is None else training.optimizer.param_groups
+    # In the optimiser's order, which is not the model's.
+    for index, parameter in enumerate(parameter for group in groups for parameter in group["params"]):
+        moment = facts_of(parameter)
+        for name, facts in (("step", TensorFacts("F32", ())), ("exp_avg", moment), ("exp_avg_sq", moment)):
+            weights[f"optimizer.{index}.{name}"] = facts
+    if not all(weights.get(name) == facts for name, facts in tensors.items()):
+        return False
+    # A parameter that no step has moved has no moments; one that has been moved has all three tensors.
+    moved = {name.rpartition(".")[0] for name in tensors if name.startswith("optimizer.")}
+    return all(name in tensors or name.startswith("optimizer.") for name in weights) and all(
+        f"{parameter}.{name}" in tensors for parameter in moved for name in ("step", "exp_avg", "exp_avg_sq")
+    )
 
 
 def _without_nan(value: Any) -> Any:

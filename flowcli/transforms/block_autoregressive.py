@@ -34,12 +34,13 @@ class BlockTriangularLinear(nn.Module):
         super().__init__()
         self.shape = (features, units_out, features, units_in)
         rows, columns = features * units_out, features * units_in
+        # First: what is as large, and derived, is made only where the weights may be.
+        self.raw = nn.Parameter(torch.randn(rows, columns) / math.sqrt(columns))
         blocks = torch.ones(units_out, units_in)
         self.register_buffer("own", torch.kron(torch.eye(features), blocks), persistent=False)
         self.register_buffer(
             "before", torch.kron(torch.tril(torch.ones(features, features), diagonal=-1), blocks), persistent=False
         )
-        self.raw = nn.Parameter(torch.randn(rows, columns) / math.sqrt(columns))
         self.log_length = nn.Parameter(torch.zeros(rows))
         # Spread out: units of one column differ in where they bend.
         self.bias = nn.Parameter(2 * torch.rand(rows) - 1)

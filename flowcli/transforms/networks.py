@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -44,9 +45,10 @@ class MaskedLinear(nn.Linear):
 
     mask: Tensor
 
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__(mask.shape[1], mask.shape[0])
-        self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
+    def __init__(self, mask: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, inputs: Tensor) -> None:
+        """``mask``: of the outputs ``(o, 1)`` and the inputs ``(i,)``, each with a degree."""
+        super().__init__(len(inputs), len(outputs))
+        self.register_buffer("mask", mask(outputs.unsqueeze(1), inputs).to(self.weight.dtype), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return functional.linear(inputs, self.weight * self.mask, self.bias)
@@ -75,11 +77,11 @@ class MaskedAutoregressiveNetwork(nn.Module):
         for width in hidden:
             # From the top, so that a very narrow layer keeps what sees the most.
             next_degrees = torch.linspace(max(features - 1, lowest), lowest, width).round().long()
-            layers += [MaskedLinear(next_degrees.unsqueeze(1) >= degrees), ACTIVATIONS[activation]()]
+            layers += [MaskedLinear(torch.ge, next_degrees, degrees), ACTIVATIONS[activation]()]
             degrees = next_degrees
         self.hidden = nn.Sequential(*layers)
         output_degrees = torch.arange(1, features + 1).repeat_interleave(outputs_per_feature)
-        self.output = MaskedLinear(output_degrees.unsqueeze(1) > degrees)
+        self.output = MaskedLinear(torch.gt, output_degrees, degrees)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
