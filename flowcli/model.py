@@ -25,7 +25,7 @@ from flowcli.model_file import ModelHeader, read_model_file
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.runs import resolve_model
 from flowcli.tables.table import Origin, Table, from_dataframe
-from flowcli.tensor_file import TensorFacts, with_sorted_header
+from flowcli.tensor_file import TensorFacts, sealed
 from flowcli.training.devices import resolve_device
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.supports import PLACEHOLDER
@@ -87,7 +87,7 @@ class Model:
             for name, weight in self.density.state_dict().items()
         }
         tensors = {name: weight.cpu().contiguous() for name, weight in weights.items()}
-        return with_sorted_header(save(tensors, metadata=self.header.to_metadata()))
+        return sealed(save(tensors, metadata=self.header.to_metadata()))
 
     def score(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> Scores:
         """Like :meth:`log_prob`, and which rows have a label that training had not."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import stat
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,10 @@ from flowcli.errors import ModelError
 # Of models and checkpoints alike.
 FORMAT_VERSION = "1"
 LARGEST_HEADER = 32 << 20
+# The checkpoint of the largest network has five numbers for each of 100 million weights.
+LARGEST_FILE = 3 << 30
+# In the metadata: the SHA-256 of all the rest, in hexadecimal digits.
+CHECKSUM = "sha256"
 # Of the lists, mappings and keys of a header, which take up to a hundred times the room of their JSON.
 MOST_PARTS = 1_000_000
 MOST_KEYS = 100_000
@@ -48,12 +54,15 @@ def read_tensor_header(path: Path) -> TensorFile:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ModelError(f"{path}: not a model file of flowcli: not a regular file")
+        if status.st_size > LARGEST_FILE:
+            raise ModelError(f"{path}: not a model file of flowcli: larger than {LARGEST_FILE >> 30} GB")
         with path.open("rb") as file:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if not 2 <= length <= min(LARGEST_HEADER, status.st_size - 8):
                 raise ModelError(f"{path}: not a model file of flowcli (safetensors), or cut short")
             header = read_json(file.read(length).decode())
+            digest = _digest(header, iter(lambda: file.read(1 << 20), b""))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:
@@ -61,7 +70,10 @@ def read_tensor_header(path: Path) -> TensorFile:
     metadata = header.pop("__metadata__", None) if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ModelError(f"{path}: a safetensors file, but not a model of flowcli")
-    return TensorFile(metadata, _tensors(path, header, status.st_size - 8 - length))
+    tensors = _tensors(path, header, status.st_size - 8 - length)
+    if metadata.pop(CHECKSUM, "") != digest:
+        raise ModelError(f"{path}: damaged: it is not as it was written (its checksum differs)")
+    return TensorFile(metadata, tensors)
 
 
 def read_json(text: str) -> Any:
@@ -120,15 +132,33 @@ def _tensors(path: Path, header: dict[str, Any], size: int) -> dict[str, TensorF
     return tensors
 
 
-def with_sorted_header(content: bytes) -> bytes:
-    """A safetensors file with its header in alphabetical order: the same model is then the same bytes.
+def sealed(content: bytes) -> bytes:
+    """A safetensors file with its checksum, and its header in order: the same model is then the same bytes.
 
     Raises:
         ModelError: the header is too large to be read again.
     """
     length = struct.unpack("<Q", content[:8])[0]
-    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    parts = json.loads(content[8 : 8 + length])
+    parts["__metadata__"][CHECKSUM] = _digest(parts, [content[8 + length :]])
+    header = _in_order(parts)
     header += b" " * (-len(header) % 8)  # the format aligns the tensors
     if len(header) > LARGEST_HEADER:
         raise ModelError(f"the model's columns and labels take more than {LARGEST_HEADER >> 20} MB; --drop some")
     return struct.pack("<Q", len(header)) + header + content[8 + length :]
+
+
+def _digest(header: Any, rest: Iterable[bytes]) -> str:
+    """The SHA-256 of the header, but for the checksum itself, and of what follows it."""
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if isinstance(metadata, dict):
+        others = {name: text for name, text in metadata.items() if name != CHECKSUM}
+        header = {**header, "__metadata__": others}
+    digest = hashlib.sha256(_in_order(header))
+    for block in rest:
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _in_order(header: Any) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()

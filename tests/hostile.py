@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import json
 import math
 import os
@@ -169,8 +170,21 @@ def taken_apart(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def put_together(header: Any, weights: bytes, twice: random.Random | None = None) -> bytes:
+    """A file with the checksum that it must have: a stranger can compute it."""
+    if isinstance(header, dict) and isinstance(header.get("__metadata__"), dict):
+        header["__metadata__"].pop("sha256", None)
+        rest = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+        header["__metadata__"]["sha256"] = hashlib.sha256(rest + weights).hexdigest()
     text = dumped(header, twice).encode("utf-8", "surrogatepass")
     return struct.pack("<Q", len(text)) + text + weights
+
+
+def with_checksum(content: bytes) -> bytes:
+    """The file with the checksum that it must have, as long as it has a header."""
+    try:
+        return put_together(*taken_apart(content))
+    except (ValueError, struct.error):
+        return content
 
 
 def key_of(metadata: dict[str, str]) -> str:
@@ -313,7 +327,8 @@ def changed_model(models: dict[str, bytes], seed: int) -> tuple[str, bytes]:
     """The model file of a seed: which one it was, and its bytes."""
     dice = random.Random(seed)
     name = dice.choice(sorted(models))
-    return name, dice.choice(MODEL_CHANGES)(models[name], dice)
+    changed = dice.choice(MODEL_CHANGES)(models[name], dice)
+    return name, with_checksum(changed) if dice.random() < 0.7 else changed
 
 
 # --- configs

@@ -208,12 +208,15 @@ class RunLife(RuleBasedStateMachine):
         content = self.files().get(name, b"")
         self.damage(name, content[: int(share * len(content))])
 
-    @rule(name=st.sampled_from([MODEL, CHECKPOINT]), share=st.floats(0, 1, exclude_max=True))
-    def a_byte_is_wrong(self, name, share):
-        # In the header; a wrong weight, or a wrong digit, is as good as a right one.
+    @rule(
+        name=st.sampled_from([MODEL, CHECKPOINT]),
+        share=st.floats(0, 1, exclude_max=True),
+        bit=st.sampled_from([1 << k for k in range(8)]),
+    )
+    def a_byte_is_wrong(self, name, share, bit):
         content = bytearray(self.files().get(name, b""))
-        place = int(share * min(8 + int.from_bytes(content[:8], "little"), len(content)))
-        content[place : place + 1] = b"\xff" if content else b""
+        place = int(share * len(content))
+        content[place : place + 1] = bytes([content[place] ^ bit]) if content else b""
         self.damage(name, bytes(content))
 
     def damage(self, name, content):

@@ -19,7 +19,7 @@ from flowcli.errors import ModelError
 from flowcli.files import written_whole
 from flowcli.flows.size import facts_of
 from flowcli.model_file import Data, checked, checked_json
-from flowcli.tensor_file import FORMAT_VERSION, TensorFacts, read_tensor_header
+from flowcli.tensor_file import FORMAT_VERSION, TensorFacts, read_tensor_header, sealed
 from flowcli.training.trainer import Progress, Training
 
 
@@ -49,7 +49,7 @@ def save_checkpoint(path: Path, training: Training, config: Config, data: dict[s
     header = CheckpointHeader(config=config, data=data, progress=_without_nan(progress))
     metadata = {"format_version": FORMAT_VERSION, "flowcli_checkpoint": header.model_dump_json()}
     with written_whole(path) as stream:
-        stream.write(save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata=metadata))
+        stream.write(sealed(save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata=metadata)))
 
 
 def read_checkpoint_header(path: Path) -> CheckpointHeader:

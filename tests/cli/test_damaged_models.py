@@ -8,6 +8,7 @@ import struct
 import zipfile
 
 import pytest
+from hostile import put_together, taken_apart, with_checksum
 
 
 class Planted:
@@ -31,10 +32,9 @@ def _safetensors(header: dict, weights: bytes = b"") -> bytes:
 
 def _edited(good: bytes, **metadata) -> bytes:
     """The model with other metadata."""
-    end = 8 + struct.unpack("<Q", good[:8])[0]
-    header = json.loads(good[8:end])
+    header, weights = taken_apart(good)
     header["__metadata__"].update(metadata)
-    return _safetensors(header, good[end:])
+    return put_together(header, weights)
 
 
 DAMAGED = {
@@ -78,7 +78,7 @@ def test_damaged_weights_never_crash(cli, tmp_path, iris, iris_run, position):
     start = 8 + struct.unpack("<Q", good[:8])[0]
     at = start + int(position * (len(good) - start)) // 8 * 8
     good[at : at + 8] = b"\xff" * 8
-    (tmp_path / "m.safetensors").write_bytes(good)
+    (tmp_path / "m.safetensors").write_bytes(with_checksum(bytes(good)))
     done = cli("score", iris, "-m", "m.safetensors")
     assert done.status == 1
     assert "m.safetensors: damaged" in done.err
@@ -95,7 +95,7 @@ def test_damaged_orders_are_refused(cli, tmp_path, iris, iris_run):
         damaged = bytearray(content)
         begin, end = orders[0]["data_offsets"]
         damaged[start + begin : start + end] = struct.pack("<q", value) * ((end - begin) // 8)
-        (tmp_path / "m.safetensors").write_bytes(damaged)
+        (tmp_path / "m.safetensors").write_bytes(with_checksum(bytes(damaged)))
         done = cli("score", iris, "-m", "m.safetensors")
         assert done.status == 1
         assert "m.safetensors: damaged" in done.err

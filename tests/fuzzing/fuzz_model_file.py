@@ -25,7 +25,7 @@ def change(content: bytes, most: int, seed: int) -> bytes:
     dice = random.Random(seed)
     if dice.random() < 0.7:
         try:
-            changed = dice.choice(hostile.MODEL_CHANGES)(content, dice)
+            changed = hostile.with_checksum(dice.choice(hostile.MODEL_CHANGES)(content, dice))
             return changed if len(changed) <= most else content
         except Exception:
             pass  # it is no such file any more
