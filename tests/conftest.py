@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import ForkServer
 from running import Ended, run_here, run_program
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -25,6 +26,13 @@ def program(tmp_path: Path) -> Program:
         return run_program(*args, cwd=cwd, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ForkServer]:
+    """Runs ``flowcli ARGS`` as a process for little: see forking.py."""
+    with ForkServer() as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import hypothesis.strategies as st
-import pytest
 from forking import ForkServer
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
@@ -265,12 +264,6 @@ class RunLife(RuleBasedStateMachine):
                 continue
             assert (done.status, done.out) == (2, ""), done
             assert ("flowcli fit --resume" in done.err) == (CHECKPOINT in files and METRICS not in files)
-
-
-@pytest.fixture(scope="module")
-def server():
-    with ForkServer() as server:
-        yield server
 
 
 def test_the_life_of_a_run(server, tmp_path, iris, monkeypatch):

@@ -159,6 +159,7 @@ def _start(
 
 def _resume(folder: Path, data: list[str] | None, device: str) -> tuple[Fitted, Path]:
     """Go on from a run's checkpoint."""
+    from flowcli.config.load import is_plain_file
     from flowcli.runs import CHECKPOINT, is_complete, occupied
 
     checkpoint = folder / CHECKPOINT
@@ -170,8 +171,11 @@ def _resume(folder: Path, data: list[str] | None, device: str) -> tuple[Fitted, 
 
     header = read_checkpoint_header(checkpoint)
     files = data or header.data["files"]
-    if "-" in files:
-        raise UsageError(f"{folder}: its data came from stdin; save the same table to a file and name it")
+    if data is None:
+        for file in files:
+            if file == "-" or not is_plain_file(file):
+                came = "stdin" if file == "-" else f"{file}, which is no plain file"
+                raise UsageError(f"{folder}: its data came from {came}; save the same table to a file and name it")
     sources(files)
     with occupied(folder):
         return _fit(files, header.config, device, folder, header.data), folder

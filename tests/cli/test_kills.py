@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from forking import ForkServer
 from safetensors.torch import load_file
 
 FIT = ["fit", "t.csv", "-q", "-s", "train.epochs=8", "-s", "data.plain=true"]
@@ -17,12 +16,6 @@ import flowcli.training.trainer as trainer
 trainer.SECONDS_BETWEEN_CHECKPOINTS = trainer.SECONDS_BEFORE_A_BEST_ONE = 0.02
 trainer.MOST_TIME_FOR_CHECKPOINTS = 1.0
 """
-
-
-@pytest.fixture(scope="module")
-def server():
-    with ForkServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A fit that is interrupted and goes on."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 
 import pytest
+from hostile import put_together, taken_apart
 from running import environment, run_program
 from safetensors.torch import load_file
 
@@ -113,3 +115,31 @@ def test_other_test_rows_are_no_continuation(cli, table, tmp_path):
     done = cli("fit", "--resume", "run")
     assert done.status == 1
     assert "not the data" in done.err
+
+
+@pytest.fixture
+def unfinished(cli, table, tmp_path):
+    """A run that has its checkpoint and is not complete."""
+    assert cli("fit", "t.csv", "-o", "run", "-q", "-c", "gaussian").status == 0
+    (tmp_path / "run" / "metrics.json").unlink()
+    return tmp_path / "run" / "checkpoint.safetensors"
+
+
+def test_data_that_cannot_be_read_again(cli, unfinished, tmp_path):
+    (tmp_path / "t.csv").rename(tmp_path / "moved.csv")
+    os.mkfifo(tmp_path / "t.csv")
+    done = cli("fit", "--resume", "run")
+    assert (done.status, len(done.err.splitlines())) == (2, 1)
+    assert "run: its data came from t.csv, which is no plain file; save the same table" in done.err
+    assert cli("fit", "moved.csv", "--resume", "run", "-q").status == 0
+
+
+def test_a_checkpoint_that_says_little_of_its_data(cli, unfinished):
+    header, weights = taken_apart(unfinished.read_bytes())
+    inner = json.loads(header["__metadata__"]["flowcli_checkpoint"])
+    inner["data"] = {"files": ["t.csv"]}
+    header["__metadata__"]["flowcli_checkpoint"] = json.dumps(inner)
+    unfinished.write_bytes(put_together(header, weights))
+    done = cli("fit", "--resume", "run")
+    assert done.status == 1
+    assert "t.csv: not the data that run was started with" in done.err
