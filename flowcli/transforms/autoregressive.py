@@ -11,6 +11,7 @@ from torch import Tensor
 from flowcli.transforms.affine import AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, only, sum_features
 from flowcli.transforms.deep_sigmoid import DeepSigmoidTransformer
+from flowcli.transforms.incremental import Incremental
 from flowcli.transforms.networks import MaskedAutoregressiveNetwork
 from flowcli.transforms.permute import Ordered, column_order
 from flowcli.transforms.registry import build_transformer
@@ -25,7 +26,8 @@ class Autoregressive(Ordered):
 
     ``direction="density"`` (MAF, Papamakarios, Pavlakou & Murray 2017): ``z_k = tau^-1(x_k; theta(x_<k))``;
     scoring is one pass of the network, sampling d passes. ``direction="sampling"`` (IAF, Kingma et al.
-    2016): ``x_k = tau(z_k; theta(z_<k))``; sampling is one pass, scoring d passes.
+    2016): ``x_k = tau(z_k; theta(z_<k))``; sampling is one pass, scoring d passes. Without gradients the d passes
+    are d steps, with the work of about one pass (:mod:`.incremental`).
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class Autoregressive(Ordered):
         self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool
     ) -> ValueAndLogDet:
         """The other direction: column ``k`` needs the results of the columns before it."""
+        if not torch.is_grad_enabled():
+            return self._unit_by_unit(value, context, present, inverse)
         ordered = value[..., self.order]
         transform = self.transformer.inverse if inverse else self.transformer.forward
         there = None if present is None else present[..., self.order]
@@ -71,6 +75,25 @@ class Autoregressive(Ordered):
             known = torch.cat([known[..., :k], column.unsqueeze(-1), known[..., k + 1 :]], dim=-1)
             log_slopes.append(log_slope)
         return known[..., self.restore], sum_features(torch.stack(log_slopes, dim=-1), there)
+
+    def _unit_by_unit(
+        self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool
+    ) -> ValueAndLogDet:
+        """The same without gradients, at the price of about one pass of the network."""
+        batch, features = value.shape[:-1], value.shape[-1]
+        ordered = value[..., self.order].reshape(-1, features)
+        given = None if context is None else context.expand(*batch, -1).reshape(len(ordered), -1)
+        there = None if present is None else present[..., self.order].expand(*batch, -1).reshape(len(ordered), -1)
+        transform = self.transformer.inverse if inverse else self.transformer.forward
+        network = Incremental(self.network, len(ordered), given)
+        columns, log_slopes = [], []
+        for k in range(features):
+            column, log_slope = transform(ordered[:, k], network.parameters_of(k))
+            columns.append(only(column, None if there is None else there[:, k]))
+            log_slopes.append(log_slope)
+            network.know(k, columns[-1])
+        log_det = sum_features(torch.stack(log_slopes, dim=-1), there)
+        return torch.stack(columns, dim=-1)[:, self.restore].reshape(value.shape), log_det.reshape(batch)
 
     def forward_and_log_det(
         self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None

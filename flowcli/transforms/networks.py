@@ -50,8 +50,12 @@ class MaskedLinear(nn.Linear):
         super().__init__(len(inputs), len(outputs))
         self.register_buffer("mask", mask(outputs.unsqueeze(1), inputs).to(self.weight.dtype), persistent=False)
 
+    def masked_weight(self) -> Tensor:
+        """The weight, ``(outputs, inputs)``, zero where an output does not see an input."""
+        return self.weight * self.mask
+
     def forward(self, inputs: Tensor) -> Tensor:
-        return functional.linear(inputs, self.weight * self.mask, self.bias)
+        return functional.linear(inputs, self.masked_weight(), self.bias)
 
 
 class MaskedAutoregressiveNetwork(nn.Module):
@@ -74,11 +78,14 @@ class MaskedAutoregressiveNetwork(nn.Module):
         lowest = 0 if context_features else min(1, features - 1)
         degrees = torch.cat([torch.arange(1, features + 1), torch.zeros(context_features, dtype=torch.long)])
         layers: list[nn.Module] = []
+        # Of each hidden layer, by feature, where the units begin that see no feature after those before it.
+        self.first_units: list[list[int]] = []
         for width in hidden:
             # From the top, so that a very narrow layer keeps what sees the most.
             next_degrees = torch.linspace(max(features - 1, lowest), lowest, width).round().long()
             layers += [MaskedLinear(torch.ge, next_degrees, degrees), ACTIVATIONS[activation]()]
             degrees = next_degrees
+            self.first_units.append([int((degrees > feature).sum()) for feature in range(features)])
         self.hidden = nn.Sequential(*layers)
         output_degrees = torch.arange(1, features + 1).repeat_interleave(outputs_per_feature)
         self.output = MaskedLinear(torch.gt, output_degrees, degrees)
@@ -92,6 +99,11 @@ class MaskedAutoregressiveNetwork(nn.Module):
     def forward(self, features: Tensor, context: Tensor | None) -> Tensor:
         parameters = self.output(self._last_hidden(features, context))
         return cast(Tensor, parameters.unflatten(-1, (self.features, self.outputs_per_feature)))
+
+    def layers(self) -> list[tuple[MaskedLinear, nn.Module]]:
+        """The hidden layers, each with the activation that follows it."""
+        parts = list(self.hidden)
+        return [(cast(MaskedLinear, layer), act) for layer, act in zip(parts[::2], parts[1::2], strict=True)]
 
     def parameters_of(self, feature: int, features: Tensor, context: Tensor | None) -> Tensor:
         """The parameters of one feature, ``(..., outputs_per_feature)``; later features are not looked at."""

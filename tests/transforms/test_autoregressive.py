@@ -113,6 +113,28 @@ def test_narrow_networks_work(name: str, direction: str, context_features: int, 
 
 
 @every_name
+@pytest.mark.parametrize("context_features", [0, 2])
+@pytest.mark.parametrize("hidden", [[], [1], [40, 7], [9, 40, 9], [150, 400]], ids=str)
+@pytest.mark.parametrize("features", [1, 2, 7])
+def test_each_unit_once_is_the_same_as_a_pass_for_each_column(
+    name: str, context_features: int, hidden: list[int], features: int
+) -> None:
+    features = max(features, registry.entries()[name].min_features)
+    order = torch.randperm(features, generator=torch.Generator().manual_seed(features)).add(1).tolist()
+    layer = build(name, features, context_features, hidden=hidden, activation="silu", order=order)
+    value = normal(3, 5, features)
+    context = normal(3, 5, context_features, seed=2) if context_features else None
+    present = normal(3, 5, features, seed=3) > -0.5
+    for there in (None, present):
+        given = value if there is None else torch.where(there, value, 0.0)
+        with_gradients = layer.forward_and_log_det(given, context, there)
+        with torch.no_grad():
+            without = layer.forward_and_log_det(given, context, there)
+        for one, other in zip(with_gradients, without, strict=True):
+            torch.testing.assert_close(one.detach(), other, atol=1e-12, rtol=1e-12)
+
+
+@every_name
 def test_direction_swaps_the_costs(name: str) -> None:
     passes: dict[tuple[str, str], int] = {}
     for direction in ("density", "sampling"):
