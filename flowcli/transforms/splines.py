@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from flowcli.transforms.transformer import Transformer, soft_clip
 
@@ -16,18 +15,41 @@ from flowcli.transforms.transformer import Transformer, soft_clip
 LARGEST_RATIO = 1000.0
 
 
-def _knots(raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    """Bin sizes ``(..., K)`` that sum to ``2 * bound``, and knots ``(..., K + 1)`` from ``-bound`` to ``bound``."""
-    sizes = torch.softmax(soft_clip(raw, math.log(LARGEST_RATIO) / 2), dim=-1) * (2 * bound)
-    knots = pad(torch.cumsum(sizes, dim=-1)[..., :-1] - bound, (1, 0), value=-bound)
-    knots = pad(knots, (0, 1), value=bound)
-    return knots[..., 1:] - knots[..., :-1], knots
+def _bins_first(parameters: Tensor, value: Tensor) -> Tensor:
+    """Parameters ``(..., p)`` as ``(p, ...)``, to go with a value.
+
+    A row has few bins and a batch has many rows: with the bins in front, each operation runs over the rows.
+    """
+    first = parameters.movedim(-1, 0).contiguous()
+    return first.reshape(len(first), *[1] * (value.dim() + 1 - first.dim()), *first.shape[1:])
 
 
-def _slopes(raw: Tensor) -> Tensor:
-    """Slopes at the knots ``(..., K + 1)``, 1 at both ends."""
-    inner = torch.exp(soft_clip(raw, math.log(LARGEST_RATIO)))
-    return pad(inner, (1, 1), value=1.0)
+def _gathered(quantities: Tensor, index: Tensor) -> Tensor:
+    """Of quantities ``(m, K, ...)``, those at an index ``(...)``: ``(m, ...)``."""
+    wanted = index.expand(len(quantities), 1, *index.shape)
+    return quantities.expand(-1, -1, *index.shape).gather(1, wanted).squeeze(1)
+
+
+class _Bin:
+    """The bins that values lie in: ``x_left``, ``y_left``, ``width``, ``height``, and how far ``into`` it a value is.
+
+    ``raw`` ``(2 K, ...)``: parameters of the widths and the heights, which sum to ``2 * bound`` each. What is wanted of
+    one bin is worked out after it is found; of all bins only the sums of their sizes, in a unit of their own.
+    """
+
+    def __init__(self, raw: Tensor, bound: float, value: Tensor, inverse: bool) -> None:
+        # Clipped, they are too small to overflow.
+        sizes = torch.exp(soft_clip(raw, math.log(LARGEST_RATIO) / 2))
+        sums = torch.cumsum(torch.unflatten(sizes, 0, (2, len(raw) // 2)), dim=1)
+        unit = 2 * bound / sums[:, -1]
+        searched = int(inverse)
+        self.index = ((value + bound) / unit[searched] >= sums[searched, :-1]).sum(0)
+        sums = torch.cat([torch.zeros_like(sums[:, :1]), sums], dim=1)
+        # From here on in places of knots, which both directions and both neighbours of a knot round alike.
+        left, right = (_gathered(sums, self.index + k) * unit - bound for k in (0, 1))
+        self.x_left, self.y_left = left.unbind()
+        self.width, self.height = (right - left).unbind()
+        self.into = value - left[searched]
 
 
 class SplineTransformer(Transformer):
@@ -48,28 +70,23 @@ class SplineTransformer(Transformer):
 
     def _evaluate(self, value: Tensor, parameters: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         bins = self.bins
-        raw_widths, raw_heights, raw_slopes, extra = torch.split(
-            parameters, [bins, bins, bins - 1, self.extra_per_bin * bins], dim=-1
+        raw_sizes, raw_slopes, extra = torch.split(
+            _bins_first(parameters, value), [2 * bins, bins - 1, self.extra_per_bin * bins]
         )
-        widths, knots_x = _knots(raw_widths, self.bound)
-        heights, knots_y = _knots(raw_heights, self.bound)
-        slopes = _slopes(raw_slopes)
         inside = value.abs() < self.bound
-        clamped = value.clamp(-self.bound, self.bound)
-        searched = knots_y if inverse else knots_x
-        index = (clamped.unsqueeze(-1) >= searched[..., 1:-1]).sum(-1, keepdim=True)
-        per_bin = [knots_x[..., :-1], widths, knots_y[..., :-1], heights, slopes[..., :-1], slopes[..., 1:]]
+        found = _Bin(raw_sizes, self.bound, value.clamp(-self.bound, self.bound), inverse)
+        end = torch.zeros_like(raw_sizes[:1])
+        raw_slopes = torch.cat([end, raw_slopes, end]).unsqueeze(0)
+        both = torch.stack([_gathered(raw_slopes, found.index + k).squeeze(0) for k in (0, 1)])
+        of_bin = [found.width, found.height, *torch.exp(soft_clip(both, math.log(LARGEST_RATIO))).unbind()]
         if self.extra_per_bin:
-            per_bin.append(extra)
-        x_left, width, y_left, height, *rest = (
-            quantity.expand(*index.shape[:-1], -1).gather(-1, index).squeeze(-1) for quantity in per_bin
-        )
+            of_bin.append(_gathered(extra.unsqueeze(0), found.index).squeeze(0))
         if inverse:
-            fraction, log_slope = self._inverse_in_bin((clamped - y_left), width, height, *rest)
-            result, log_slope = x_left + fraction * width, -log_slope
+            fraction, log_slope = self._inverse_in_bin(found.into, *of_bin)
+            result, log_slope = found.x_left + fraction * found.width, -log_slope
         else:
-            rise, log_slope = self._forward_in_bin((clamped - x_left) / width, width, height, *rest)
-            result = y_left + rise
+            rise, log_slope = self._forward_in_bin(found.into / found.width, *of_bin)
+            result = found.y_left + rise
         return torch.where(inside, result, value), torch.where(inside, log_slope, torch.zeros_like(log_slope))
 
     def _forward_in_bin(self, fraction: Tensor, *bin_parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,18 +204,11 @@ class LinearSpline(Transformer):
         return self._evaluate(x, parameters, inverse=True)
 
     def _evaluate(self, value: Tensor, parameters: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        raw_widths, raw_heights = torch.split(parameters, self.bins, dim=-1)
-        widths, knots_x = _knots(raw_widths, self.bound)
-        heights, knots_y = _knots(raw_heights, self.bound)
+        found = _Bin(_bins_first(parameters, value), self.bound, value, inverse)
+        log_slope = torch.log(found.height / found.width)
         if inverse:
-            widths, knots_x, heights, knots_y = heights, knots_y, widths, knots_x
-        index = (value.unsqueeze(-1) >= knots_x[..., 1:-1]).sum(-1, keepdim=True)
-        left, width, floor, height = (
-            quantity.expand(*index.shape[:-1], -1).gather(-1, index).squeeze(-1)
-            for quantity in (knots_x[..., :-1], widths, knots_y[..., :-1], heights)
-        )
-        slope = height / width
-        return floor + (value - left) * slope, torch.log(slope)
+            return found.x_left + found.into * found.width / found.height, -log_slope
+        return found.y_left + found.into * found.height / found.width, log_slope
 
 
 SPLINES: dict[str, Callable[[int, float], Transformer]] = {
