@@ -258,7 +258,8 @@ def _tell(fitted: Fitted, folder: Path) -> None:
     context = [column.name for column in fitted.model.encoder.context]
     given = "".join(f" --given {shlex.quote(name)}=VALUE" for name in context)
     place = shlex.quote(str(folder))
-    data = " ".join(shlex.quote(file) for file in files)
+    # What came on stdin is gone.
+    data = "DATA" if "-" in files else " ".join(shlex.quote(file) for file in files)
     messages.note(f"saved {folder}. Next:")
     encoding = fitted.model.header.config.data.encoding
     more = "" if encoding == "utf-8" else f" --encoding {shlex.quote(encoding)}"
