@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -52,8 +53,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 def left_behind(folder: Path, name: str) -> Iterator[Path]:
     """What :func:`written_whole` left of a file when it was killed."""
-    prefix = _temporary_prefix(name)
-    return (place for place in folder.iterdir() if place.name.startswith(prefix))
+    ours = re.compile(re.escape(_temporary_prefix(name)) + "[0-9a-f]{16}")
+    return (place for place in folder.iterdir() if ours.fullmatch(place.name) and place.is_file())
 
 
 def kind_of(path: Path) -> str | None:

@@ -21,7 +21,7 @@ import torch
 from flowcli import __version__
 from flowcli.config.load import dump_config
 from flowcli.config.schema import Config
-from flowcli.errors import Interrupted
+from flowcli.errors import Interrupted, ModelError
 from flowcli.evaluation.baselines import gaussian_log_prob
 from flowcli.evaluation.inverse import inverse_errors
 from flowcli.evaluation.likelihood import summarize
@@ -173,10 +173,18 @@ def fit_table(
     return Fitted(model, result, prepared.test_rows, test_log_prob)
 
 
-def _inverse_error(model: Model, rows: Rows) -> dict[str, float]:
-    """Of each number column, by how much of its scale some training rows do not come back from their latents."""
+def _inverse_error(model: Model, rows: Rows) -> dict[str, float | None]:
+    """Of each number column, by how much of its scale some training rows do not come back from their latents.
+
+    ``None`` where they do not come back at all.
+    """
     some = rows.take(spread_evenly(rows, MOST_INVERTED)).to(model.device)
-    return dict(zip(model.encoder.layout.numbers, inverse_errors(model.density, some), strict=False))
+    names = model.encoder.layout.numbers
+    try:
+        errors = inverse_errors(model.density, some)
+    except ModelError:
+        errors = [math.inf] * len(names)
+    return {name: error if math.isfinite(error) else None for name, error in zip(names, errors, strict=True)}
 
 
 def _gaussian(prepared: Prepared) -> npt.NDArray[np.float64]:

@@ -19,7 +19,7 @@ from flowcli.preprocess.spool import Spool
 from flowcli.preprocess.whole import Statistics, Whole
 from flowcli.tables.cells import hole_mask
 from flowcli.tables.columns import Column
-from flowcli.tables.infer import LEFT_OUT, MOST_LABELS, infer_columns
+from flowcli.tables.infer import ASKED, LEFT_OUT, MOST_LABELS, NO_HOLES, infer_columns
 from flowcli.tables.read import read_table
 from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, Survey, TableSource, survey
 from flowcli.tables.split import TEST, TRAINING, VALIDATION, Split
@@ -173,7 +173,7 @@ def _split(config: Config, rows: int | None = None) -> Split:
 def _whole(source: TableSource, surveyed: Surveyed, columns: Sequence[Column], split: Split) -> dict[str, Whole]:
     """What all rows say of the columns; read again for those that the first rows were misleading about."""
     gathered = surveyed.statistics
-    rest = Statistics([column for column in columns if not gathered.hold_for(column)], split)
+    rest = Statistics([column for column in columns if not gathered.read_alike(column)], split)
     if rest.columns:
         seen = 0
         for chunk in source.chunks():
@@ -186,11 +186,15 @@ def _known_whole(column: Column, whole: dict[str, Whole], source: str, note: Not
     """The column with what the sample it was inferred from may not show."""
     if column.kind in ("constant", "identifier"):
         return column
+    missing = bool(whole[column.name].missing)
+    if missing and column.kind == "ordinal":
+        raise DataError(f"{source}: column {column.name!r}: {NO_HOLES}")
     if len(whole[column.name].categories) <= MOST_LABELS:
-        return column.model_copy(update={"missing": bool(whole[column.name].missing)})
+        return column.model_copy(update={"missing": missing})
     reason = f"text with more than {MOST_LABELS:,} values"
-    if column.context:
-        raise DataError(f"{source}: column {column.name!r} cannot be given: {reason}")
+    if column.context or column.reason == ASKED:
+        what = "given" if column.context else "labels"
+        raise DataError(f"{source}: column {column.name!r} cannot be {what}: {reason}")
     left_out = Column(name=column.name, kind="identifier", reason=reason + LEFT_OUT)
     _tell_left_out([left_out], note)
     return left_out

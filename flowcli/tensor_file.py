@@ -22,8 +22,8 @@ LARGEST_FILE = 3 << 30
 # In the metadata: the SHA-256 of all the rest, in hexadecimal digits.
 CHECKSUM = "sha256"
 # Of the lists, mappings and keys of a header, which take up to a hundred times the room of their JSON.
-MOST_PARTS = 1_000_000
-MOST_KEYS = 100_000
+MOST_PARTS = 2_000_000
+MOST_KEYS = 200_000
 
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "F32": 4, "I32": 4, "F64": 8, "I64": 8}
 
@@ -82,7 +82,7 @@ def read_json(text: str) -> Any:
     Raises:
         ValueError: it is not such a text, or has too many parts.
     """
-    if sum(text.count(sign) for sign in ('":', "[", "{")) > MOST_PARTS:
+    if _parts(text) > MOST_PARTS:
         raise ValueError("too many parts")
     try:
         value = json.loads(text, object_pairs_hook=_each_once, parse_float=_finite, parse_constant=_finite)
@@ -91,6 +91,10 @@ def read_json(text: str) -> Any:
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+def _parts(text: str) -> int:
+    return sum(text.count(sign) for sign in ('":', "[", "{"))
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -143,8 +147,9 @@ def sealed(content: bytes) -> bytes:
     parts["__metadata__"][CHECKSUM] = _digest(parts, [content[8 + length :]])
     header = _in_order(parts)
     header += b" " * (-len(header) % 8)  # the format aligns the tensors
-    if len(header) > LARGEST_HEADER:
-        raise ModelError(f"the model's columns and labels take more than {LARGEST_HEADER >> 20} MB; --drop some")
+    texts = [header.decode(), *parts["__metadata__"].values()]
+    if len(header) > LARGEST_HEADER or len(parts) > MOST_KEYS or max(map(_parts, texts)) > MOST_PARTS:
+        raise ModelError("the model has too many columns, labels or layers to be read again; --drop some")
     return struct.pack("<Q", len(header)) + header + content[8 + length :]
 
 

@@ -163,3 +163,21 @@ def test_a_fit_of_a_table_that_is_not_kept(files, monkeypatch):
     frame = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
     scores = fitted.model.log_prob(frame.iloc[fitted.test_rows - 1])
     np.testing.assert_allclose(scores, fitted.test_log_prob, atol=1e-9)
+
+
+@pytest.mark.parametrize("row", [100, 1500, 2900])
+def test_a_hole_of_an_ordinal_is_refused_wherever_it_is(tmp_path, row):
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=ROWS), "c": np.arange(ROWS) % 9}).astype(object)
+    frame.loc[row, "c"] = ""
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"'c'.*missing cells, which an ordinal cannot have"):
+        prepared([str(path)], 500, "data.kinds={c: ordinal}")
+
+
+def test_too_many_labels_of_a_column_that_is_to_be_labels(tmp_path):
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=ROWS), "word": [f"w{k}" for k in range(ROWS)]})
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"'word' cannot be labels: text with more than 1,000 values"):
+        prepared([str(path)], 500, "data.kinds={word: label}")

@@ -234,7 +234,7 @@ def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expe
                 observer=progress,
             )
     except Interrupted as error:
-        raise Interrupted(f"{error}; go on with: flowcli fit --resume {folder}") from None
+        raise Interrupted(f"{error}; go on with: flowcli fit --resume {shlex.quote(str(folder))}") from None
 
 
 def _tell(fitted: Fitted, folder: Path) -> None:
@@ -249,11 +249,9 @@ def _tell(fitted: Fitted, folder: Path) -> None:
     from flowcli.evaluation.inverse import LARGEST_INVERSE_ERROR
 
     for name, error in fitted.metrics["inverse_error"].items():
-        if not error <= LARGEST_INVERSE_ERROR:
-            messages.note(
-                f"WARNING: {name!r} comes back from its latents with errors of {error:.2g} of its scale: "
-                "samples and decoded rows are not exact"
-            )
+        if error is None or error > LARGEST_INVERSE_ERROR:
+            how = "does not come back" if error is None else f"comes back with errors of {error:.2g} of its scale"
+            messages.note(f"WARNING: {name!r} {how} from its latents: samples and decoded rows are not exact")
     files = fitted.model.header.data["files"]
     context = [column.name for column in fitted.model.encoder.context]
     given = "".join(f" --given {shlex.quote(name)}=VALUE" for name in context)

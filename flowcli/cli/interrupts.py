@@ -18,12 +18,12 @@ _SIGNALS = [
 def on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
     """Have Ctrl-C, SIGTERM and a terminal that is closed call the handler; returns what undoes that.
 
-    A SIGHUP that is ignored stays so: ``nohup`` wants it.
+    A signal that is ignored stays so: ``nohup`` wants it, and a shell that runs the command in the background.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
-            if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, handler) or signal.SIG_DFL
 
     def undo() -> None:
@@ -39,7 +39,8 @@ def interruptible() -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+            if signal.getsignal(each) is interrupt:
+                signal.signal(each, signal.SIG_DFL)
         raise KeyboardInterrupt
 
     undo = on_interrupt(interrupt)

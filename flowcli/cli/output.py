@@ -45,6 +45,12 @@ class Messages:
         if self.level >= 0:
             _say(text)
 
+    def note_from_signal(self, text: str) -> None:
+        """Like :meth:`note`, from a signal's handler, which may have interrupted the writing of another one."""
+        if self.level >= 0:
+            with contextlib.suppress(OSError):
+                os.write(2, f"{text}\n".encode())
+
     def detail(self, text: str) -> None:
         """Something said only with ``--verbose``."""
         if self.level > 0:

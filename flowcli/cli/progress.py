@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flowcli.cli.describe import column_lines, flow_lines
 from flowcli.cli.interrupts import on_interrupt
 from flowcli.cli.output import messages
+from flowcli.errors import FlowcliError
 from flowcli.fitting import FitObserver
 from flowcli.runs import METRICS
 from flowcli.training.checkpoint import save_checkpoint
@@ -77,7 +78,10 @@ class FitProgress(FitObserver):
     def checkpoint(self, training: Training, config: Config) -> None:
         save_checkpoint(self.checkpoint_path, training, config, self.data)
         # From here on, and not before there is room for it, the folder holds this run and no earlier one.
-        (self.checkpoint_path.parent / METRICS).unlink(missing_ok=True)
+        try:
+            (self.checkpoint_path.parent / METRICS).unlink(missing_ok=True)
+        except OSError as error:
+            raise FlowcliError(f"{self.checkpoint_path.parent}: cannot be written to: {error.strerror}") from None
 
     def _catch_signals(self, training: Training) -> None:
         """The first Ctrl-C or SIGTERM ends the fit after the step under way; a second one at once."""
@@ -85,7 +89,7 @@ class FitProgress(FitObserver):
         def stop(number: int, frame: FrameType | None) -> None:
             training.stop()
             self._restore_signals()
-            messages.note("stopping after this step and saving; again to quit at once")
+            messages.note_from_signal("stopping after this step and saving; again to quit at once")
 
         self._restore_signals = on_interrupt(stop)
 

@@ -24,4 +24,4 @@ def inverse_errors(density: TableDensity, rows: Rows) -> list[float]:
     present = are_present(rows.labels, density.states)
     if present is not None:
         away = torch.where(present, away, 0.0)
-    return [float(error) for error in away.amax(0)] if len(rows) else []
+    return [float(error) for error in away.amax(0)]

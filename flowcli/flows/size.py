@@ -14,7 +14,7 @@ from flowcli.tensor_file import TensorFacts
 
 # Training holds about seven times as much as the weights.
 MOST_WEIGHTS = 100_000_000
-MOST_TENSORS = 100_000
+MOST_TENSORS = 20_000
 MOST_MODELLED = 10_000
 
 _FACTORIES: set[Callable[..., Tensor]] = {
@@ -44,7 +44,7 @@ class Limited(TorchFunctionMode):
     def to(cls, facts: Iterable[TensorFacts]) -> Limited:
         """To about what makes these tensors: some are made on the way to others."""
         shapes = [each.shape for each in facts]
-        return cls(2 * len(shapes) + 1000, min(2 * sum(map(math.prod, shapes)) + 1_000_000, MOST_WEIGHTS))
+        return cls(4 * len(shapes) + 1000, min(4 * sum(map(math.prod, shapes)) + 1_000_000, 4 * MOST_WEIGHTS))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

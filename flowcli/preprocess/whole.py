@@ -53,7 +53,7 @@ class Statistics:
             if len(values):
                 whole.low, whole.high = min(whole.low, float(values.min())), max(whole.high, float(values.max()))
 
-    def hold_for(self, column: Column) -> bool:
+    def read_alike(self, column: Column) -> bool:
         """Whether the column was read as what it is now known to be."""
         read_as = self.columns.get(column.name)
         return read_as is not None and (read_as.kind, read_as.date_format) == (column.kind, column.date_format)

@@ -16,7 +16,7 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xf
 
 
 # A table that packs better than this is hardly one: unpacked without end, a few kilobytes can be terabytes.
-LARGEST_RATIO = 300
+LARGEST_RATIO = 1000
 BYTES_OF_ANY_RATIO = 256 << 20
 # What unpacking xz may take: level 9 needs 64 MB.
 XZ_MEMORY = 256 << 20

@@ -24,7 +24,7 @@ from flowcli.tables.cells import (
     is_text,
     looks_like_codes,
 )
-from flowcli.tables.columns import Cells, Column, describe_missing
+from flowcli.tables.columns import LARGEST_WHOLE, Cells, Column, describe_missing
 from flowcli.tables.dates import advice_on_dates, date_format, date_numbers, is_date_type, nearest_format
 from flowcli.tables.table import Table
 
@@ -44,11 +44,10 @@ MOST_DISTINCT = 0.8
 MOST_OF_ONE_VALUE = 0.2
 # A coarser grid counts when so many of the values are on it.
 LEAST_ON_GRID = 0.95
-# Beyond it, float64 does not hold every whole number.
-LARGEST_WHOLE = 2.0**53
 MOST_TOLD = 10
 ASKED = "data.kinds says so"
 LEFT_OUT = ": left out"
+NO_HOLES = "missing cells, which an ordinal cannot have; data.missing=impute, or drop"
 
 _IDENTIFIER = re.compile(r"(?i:(^|[\s_.-])(id|idx|index|key|uuid|guid|no|nr|row|rownum|unnamed: 0)$)|[a-z](Id|ID)$|^#$")
 
@@ -91,7 +90,7 @@ def infer_columns(
                 holes = int(hole_mask(table.column(name)).sum())
                 raise DataError(f"{name!r} ({holes:,} of {len(table):,} cells are missing)")
             if column.missing and column.kind == "ordinal":
-                raise DataError(f"{name!r} (missing cells, which an ordinal cannot have; data.missing=impute, or drop)")
+                raise DataError(f"{name!r} ({NO_HOLES})")
             if name in context and column.kind == "identifier":
                 raise DataError(f"{name!r} (cannot be given: {column.reason})")
             columns.append(column.model_copy(update={"context": name in context}))

@@ -38,7 +38,6 @@ class Batches:
         self._rows = rows.to(device) if self._groups == 1 else rows
         sizes = np.full(blocks, BLOCK_ROWS)
         sizes[-1] = len(rows) - (blocks - 1) * BLOCK_ROWS
-        # The last block, which is not full, is never moved, so that each epoch has as many steps in each group.
         self._blocks = blocks
         self._batches = [
             math.ceil(sizes[start : start + BLOCKS_MIXED].sum() / batch_size)
@@ -62,6 +61,7 @@ class Batches:
         """The rows of the blocks that are together in this epoch."""
         if self._groups == 1:
             return self._rows
+        # The last block, which is not full, is never moved, so that each epoch has as many steps in each group.
         order = torch.randperm(self._blocks - 1, generator=generator_at(self.seed, ORDER, epoch))
         blocks = [*order.tolist(), self._blocks - 1][group * BLOCKS_MIXED : (group + 1) * BLOCKS_MIXED]
         return Rows.concatenated([self._rows.slice(block * BLOCK_ROWS, BLOCK_ROWS) for block in blocks]).to(self.device)

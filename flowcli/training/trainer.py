@@ -244,7 +244,7 @@ class Training:
         if out_of_time:
             progress.stopped_by = "max_time"
         elif not progress.epoch_rows or progress.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
-            if not math.isfinite(progress.best_validation_log_likelihood):
+            if not progress.best_epoch and not math.isfinite(progress.best_validation_log_likelihood):
                 raise FlowcliError("training diverged: no step has a finite gradient; lower train.learning_rate")
             progress.stopped_by = "divergence"
         elif len(self.validation) and number - progress.best_epoch >= config.patience:

@@ -123,3 +123,17 @@ def test_nothing_is_left_behind_when_a_fit_fails(cli, tmp_path, table, where):
     table([["a", "b"], ["1", "2"], ["3"]], "bad.csv")
     assert cli("fit", "bad.csv", *where).status == 1
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_files_of_others_are_left_alone(cli, tmp_path, iris):
+    """Names that begin like those of files in the making."""
+    folder = tmp_path / "run"
+    (folder / ".config.yaml.d").mkdir(parents=True)
+    for name in (".config.yaml.swp", ".metrics.json.bak", ".model.safetensors.0123456789abcde"):
+        (folder / name).write_text("mine")
+    before = sorted(path.name for path in folder.iterdir())
+    done = cli("fit", iris, "-o", "run", "-c", "gaussian")
+    assert (done.status, "--force" in done.err) == (2, True)
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert cli("fit", iris, "-o", "run", "-c", "gaussian", "--force", "-q").status == 0
+    assert set(before) < {path.name for path in folder.iterdir()}
