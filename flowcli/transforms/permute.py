@@ -56,12 +56,12 @@ class Permute(Ordered):
     def forward_and_log_det(
         self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
     ) -> ValueAndLogDet:
-        return z[..., self.order], z.new_zeros(z.shape[:-1])
+        return z.index_select(-1, self.order), z.new_zeros(z.shape[:-1])
 
     def inverse_and_log_det(
         self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
     ) -> ValueAndLogDet:
-        return x[..., self.restore], x.new_zeros(x.shape[:-1])
+        return x.index_select(-1, self.restore), x.new_zeros(x.shape[:-1])
 
     def moved(self, present: Tensor, inverse: bool) -> Tensor:
-        return present[..., self.restore if inverse else self.order]
+        return present.index_select(-1, self.restore if inverse else self.order)

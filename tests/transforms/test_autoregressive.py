@@ -127,6 +127,9 @@ def test_each_unit_once_is_the_same_as_a_pass_for_each_column(
     present = normal(3, 5, features, seed=3) > -0.5
     for there in (None, present):
         given = value if there is None else torch.where(there, value, 0.0)
+        with torch.no_grad():
+            no_rows = layer.forward_and_log_det(given[:0], None if context is None else context[:0])
+        assert [tuple(part.shape) for part in no_rows] == [(0, 5, features), (0, 5)]
         with_gradients = layer.forward_and_log_det(given, context, there)
         with torch.no_grad():
             without = layer.forward_and_log_det(given, context, there)
