@@ -38,6 +38,11 @@ class Child:
         self.status: int | None = None
         self.result: Ended | None = None
 
+    def __del__(self) -> None:
+        for file in (self.out, self.err):
+            if file is not None:
+                file.close()
+
     def ended(self, seconds: float = 0.0) -> bool:
         """Whether it has ended, after that many seconds at most."""
         if self.status is None:
@@ -245,6 +250,10 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
         os.chdir(request["cwd"])
         tempfile.tempdir = None
         sys.argv = ["flowcli", *request["args"]]
+        # The tests themselves may run in the background, or under nohup.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         exec(request["before"], {})
         status = _main()
     except BaseException:
