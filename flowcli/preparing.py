@@ -124,7 +124,7 @@ def prepare(
     except DataError as error:
         raise DataError(f"{surveyed.sample.source()}: {error}") from None
     whole = _whole(source, surveyed, columns, split)
-    columns = [_known_whole(column, whole, surveyed.sample.source(), note) for column in columns]
+    columns = [_known_whole(column, whole, config, surveyed.sample.source(), note) for column in columns]
     _tell_holes(columns, whole, config, surveyed.sample.source(), note)
     mixing = mixes_all_columns(config.flow)
     sampled = surveyed.sample.take(np.flatnonzero(split.parts(surveyed.index) == TRAINING))
@@ -137,10 +137,8 @@ def prepare(
         raise DataError(f"{sampled.source()}: no column is left to model: every one is constant in the training rows")
 
     parts = _Parts(encoder)
-    seen = 0
-    for chunk, start in _numbered(source):
-        parts.add(chunk, start, split.parts(np.arange(seen, seen + len(chunk))))
-        seen += len(chunk)
+    for chunk, index, start in _numbered(source):
+        parts.add(chunk, start, split.parts(index))
     parts.tell(note)
     held_out = parts.held_out()
     test_rows = parts.test_rows.array()
@@ -175,19 +173,17 @@ def _whole(source: TableSource, surveyed: Surveyed, columns: Sequence[Column], s
     gathered = surveyed.statistics
     rest = Statistics([column for column in columns if not gathered.read_alike(column)], split)
     if rest.columns:
-        seen = 0
-        for chunk in source.chunks():
-            rest.add(chunk, np.arange(seen, seen + len(chunk)))
-            seen += len(chunk)
+        for chunk, index, _ in _numbered(source):
+            rest.add(chunk, index)
     return {**gathered.found, **rest.found}
 
 
-def _known_whole(column: Column, whole: dict[str, Whole], source: str, note: Note) -> Column:
+def _known_whole(column: Column, whole: dict[str, Whole], config: Config, source: str, note: Note) -> Column:
     """The column with what the sample it was inferred from may not show."""
     if column.kind in ("constant", "identifier"):
         return column
     missing = bool(whole[column.name].missing)
-    if missing and column.kind == "ordinal":
+    if missing and column.kind == "ordinal" and config.data.missing == "model":
         raise DataError(f"{source}: column {column.name!r}: {NO_HOLES}")
     if len(whole[column.name].categories) <= MOST_LABELS:
         return column.model_copy(update={"missing": missing})
@@ -200,11 +196,12 @@ def _known_whole(column: Column, whole: dict[str, Whole], source: str, note: Not
     return left_out
 
 
-def _numbered(source: TableSource) -> Iterator[tuple[Table, int]]:
-    """The chunks, and the number, from 0, of the row that each of them starts with in the source."""
-    start = 0
+def _numbered(source: TableSource) -> Iterator[tuple[Table, npt.NDArray[np.int64], int]]:
+    """The chunks, their rows' numbers, from 0, and that of the file's row that each begins with: some are left out."""
+    seen = start = 0
     for chunk in source.chunks():
-        yield chunk, start
+        yield chunk, np.arange(seen, seen + len(chunk)), start
+        seen += len(chunk)
         start += sum(origin.rows for origin in chunk.origins)
 
 

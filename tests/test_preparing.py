@@ -181,3 +181,19 @@ def test_too_many_labels_of_a_column_that_is_to_be_labels(tmp_path):
     frame.to_csv(path, index=False)
     with pytest.raises(DataError, match=r"'word' cannot be labels: text with more than 1,000 values"):
         prepared([str(path)], 500, "data.kinds={word: label}")
+
+
+@pytest.mark.parametrize("most", [500, 10 * ROWS])
+@pytest.mark.parametrize("missing", ["impute", "drop"])
+def test_holes_of_an_ordinal_can_be_filled_or_dropped(tmp_path, missing, most):
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=ROWS), "c": np.arange(ROWS) % 9}).astype(object)
+    frame.loc[::100, "c"] = ""
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    found, _ = prepared([str(path)], most, "data.kinds={c: ordinal}", f"data.missing={missing}")
+    column = found.encoder.ordinals[0]
+    values = np.concatenate([found.training.ordinals[:, 0], found.validation.ordinals[:, 0], found.test.ordinals[:, 0]])
+    assert len(values) == (ROWS if missing == "impute" else ROWS - ROWS // 100)
+    # The median of the digits from 0 to 8.
+    expected = frame["c"].replace("", 4)[(frame["c"] != "") | (missing == "impute")].astype(float)
+    assert sorted(values + column.mean) == sorted(expected)

@@ -89,7 +89,7 @@ def infer_columns(
             if column.missing and missing == "error":
                 holes = int(hole_mask(table.column(name)).sum())
                 raise DataError(f"{name!r} ({holes:,} of {len(table):,} cells are missing)")
-            if column.missing and column.kind == "ordinal":
+            if column.missing and column.kind == "ordinal" and missing == "model":
                 raise DataError(f"{name!r} ({NO_HOLES})")
             if name in context and column.kind == "identifier":
                 raise DataError(f"{name!r} (cannot be given: {column.reason})")
