@@ -7,6 +7,7 @@ import torch
 from training.cases import banana, density
 
 from flowcli.evaluation.inverse import LARGEST_INVERSE_ERROR, inverse_errors
+from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.transforms.triangular import TriangularAffine
 
@@ -22,14 +23,19 @@ def test_a_spline_comes_back() -> None:
     assert max(errors) < 1e-9
 
 
+def steep(rows: Rows, slope: float) -> TableDensity:
+    """A map whose second latent holds the first number, so many times."""
+    built = density(rows, "triangular_affine").double()
+    part = next(module for module in built.modules() if isinstance(module, TriangularAffine))
+    with torch.no_grad():
+        part.below_diagonal.fill_(slope)
+    return built
+
+
 def test_a_map_that_loses_digits_is_found() -> None:
     rows = banana(200, 0)
-    steep = density(rows, "triangular_affine").double()
-    part = next(module for module in steep.modules() if isinstance(module, TriangularAffine))
-    with torch.no_grad():
-        # The second latent holds the first number 1e14 times, to its 16 digits.
-        part.below_diagonal.fill_(1e14)
-    first, second = inverse_errors(steep, doubled(rows))
+    # A float64 has 16 digits.
+    first, second = inverse_errors(steep(rows, 1e14), doubled(rows))
     assert first < 1e-9
     assert LARGEST_INVERSE_ERROR < second < 1
     exact = (1e14 * rows.numbers[:, 0].double()).abs().max() * 2**-53
@@ -38,8 +44,4 @@ def test_a_map_that_loses_digits_is_found() -> None:
 
 def test_what_does_not_come_back_is_infinitely_far() -> None:
     rows = banana(200, 0)
-    steep = density(rows, "triangular_affine").double()
-    part = next(module for module in steep.modules() if isinstance(module, TriangularAffine))
-    with torch.no_grad():
-        part.below_diagonal.fill_(1e308)
-    assert inverse_errors(steep, doubled(rows))[1] == math.inf
+    assert inverse_errors(steep(rows, 1e308), doubled(rows))[1] == math.inf
