@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from flowcli.transforms.transformer import Transformer, soft_clip
 
@@ -20,17 +23,58 @@ class AffineTransformer(Transformer):
     def __init__(self, log_scale_bound: float) -> None:
         self.log_scale_bound = log_scale_bound
 
-    def _shift_and_log_scale(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = parameters.unbind(-1)
-        return shift, soft_clip(raw, self.log_scale_bound)
-
     def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return z * torch.exp(log_scale) + shift, log_scale.expand_as(z)
+        return self._apply(z, parameters, inverse=False)
 
     def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return (x - shift) * torch.exp(-log_scale), -log_scale.expand_as(x)
+        return self._apply(x, parameters, inverse=True)
+
+    def _apply(self, value: Tensor, parameters: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        if not torch.is_grad_enabled():
+            result, log_slope, *_ = _in_place(value, parameters, self.log_scale_bound, inverse)
+            return result, log_slope.expand_as(value)
+        if parameters.shape[:-1] == value.shape and not torch.compiler.is_compiling():
+            return _Affine.apply(value, parameters, self.log_scale_bound, inverse)  # type: ignore[no-untyped-call, no-any-return]
+        shift, raw = parameters.unbind(-1)
+        log_scale = soft_clip(raw, self.log_scale_bound)
+        if inverse:
+            return (value - shift) * torch.exp(-log_scale), -log_scale.expand_as(value)
+        return value * torch.exp(log_scale) + shift, log_scale.expand_as(value)
+
+
+def _in_place(value: Tensor, parameters: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The result, the log-slope, the slope, and the square root of what the clipping leaves of a change."""
+    shift, raw = parameters.unbind(-1)
+    damping = raw.abs().mul_(1 / bound).add_(1).reciprocal_()
+    log_slope = raw * damping
+    if inverse:
+        log_slope.neg_()
+    slope = torch.exp(log_slope)
+    result = (value - shift).mul_(slope) if inverse else torch.addcmul(shift, value, slope)
+    return result, log_slope, slope, damping
+
+
+class _Affine(torch.autograd.Function):
+    """The affine transformer as one node of autograd's graph, for parameters that each value has of its own."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, value: Tensor, parameters: Tensor, bound: float, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        result, log_slope, slope, damping = _in_place(value, parameters, bound, inverse)
+        ctx.save_for_backward(result if inverse else value, slope, damping)
+        ctx.inverse = inverse  # type: ignore[attr-defined]
+        return result, log_slope
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor, grad_log_slope: Tensor) -> tuple[Tensor | None, ...]:
+        kept, slope, damping = ctx.saved_tensors
+        of_value = grad * slope
+        # The slope multiplies ``value - shift`` one way, whose product with it is the result, and ``value`` the other.
+        of_raw = torch.addcmul(grad_log_slope, grad if ctx.inverse else of_value, kept) * damping * damping
+        pair = (-of_value, -of_raw) if ctx.inverse else (grad, of_raw)
+        return of_value, torch.stack(pair, dim=-1), None, None
 
 
 class AdditiveTransformer(Transformer):

@@ -50,11 +50,11 @@ class Autoregressive(Ordered):
 
     def _one_pass(self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool) -> ValueAndLogDet:
         """The direction in which all conditioning values are known at once."""
-        ordered = value.index_select(-1, self.order)
+        ordered = self.ordered(value)
         transform = self.transformer.inverse if inverse else self.transformer.forward
         result, log_slope = transform(ordered, self.network(ordered, context))
-        there = None if present is None else present.index_select(-1, self.order)
-        return only(result, there).index_select(-1, self.restore), sum_features(log_slope, there)
+        there = None if present is None else self.ordered(present)
+        return self.restored(only(result, there)), sum_features(log_slope, there)
 
     def _column_by_column(
         self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool
@@ -62,9 +62,9 @@ class Autoregressive(Ordered):
         """The other direction: column ``k`` needs the results of the columns before it."""
         if not torch.is_grad_enabled():
             return self._unit_by_unit(value, context, present, inverse)
-        ordered = value.index_select(-1, self.order)
+        ordered = self.ordered(value)
         transform = self.transformer.inverse if inverse else self.transformer.forward
-        there = None if present is None else present.index_select(-1, self.order)
+        there = None if present is None else self.ordered(present)
         known = torch.zeros_like(ordered)
         log_slopes = []
         for k in range(ordered.shape[-1]):
@@ -74,17 +74,17 @@ class Autoregressive(Ordered):
             # A new tensor each time: autograd still needs the old one.
             known = torch.cat([known[..., :k], column.unsqueeze(-1), known[..., k + 1 :]], dim=-1)
             log_slopes.append(log_slope)
-        return known.index_select(-1, self.restore), sum_features(torch.stack(log_slopes, dim=-1), there)
+        return self.restored(known), sum_features(torch.stack(log_slopes, dim=-1), there)
 
     def _unit_by_unit(
         self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool
     ) -> ValueAndLogDet:
         """The same without gradients, at the price of about one pass of the network."""
         batch, features = value.shape[:-1], value.shape[-1]
-        ordered = value.index_select(-1, self.order).reshape(-1, features)
+        ordered = self.ordered(value).reshape(-1, features)
         given = None if context is None else context.expand(*batch, -1).reshape(-1, context.shape[-1])
         there = (
-            None if present is None else present.index_select(-1, self.order).expand(*batch, -1).reshape(-1, features)
+            None if present is None else self.ordered(present).expand(*batch, -1).reshape(-1, features)
         )
         transform = self.transformer.inverse if inverse else self.transformer.forward
         network = Incremental(self.network, len(ordered), given)
@@ -95,7 +95,7 @@ class Autoregressive(Ordered):
             log_slopes.append(log_slope)
             network.know(k, columns[-1])
         log_det = sum_features(torch.stack(log_slopes, dim=-1), there)
-        return torch.stack(columns, dim=-1).index_select(-1, self.restore).reshape(value.shape), log_det.reshape(batch)
+        return self.restored(torch.stack(columns, dim=-1)).reshape(value.shape), log_det.reshape(batch)
 
     def forward_and_log_det(
         self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None

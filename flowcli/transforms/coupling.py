@@ -58,13 +58,13 @@ class Coupling(Ordered):
         )
 
     def _couple(self, value: Tensor, context: Tensor | None, present: Tensor | None, inverse: bool) -> ValueAndLogDet:
-        kept, rest = torch.split(value.index_select(-1, self.order), [self.kept, self.transformed], dim=-1)
+        kept, rest = torch.split(self.ordered(value), [self.kept, self.transformed], dim=-1)
         inputs = kept if context is None else torch.cat([kept, context], dim=-1)
         parameters = self.conditioner(inputs).unflatten(-1, (self.transformed, self.transformer.parameter_count))
         transform = self.transformer.inverse if inverse else self.transformer.forward
         rest, log_slope = transform(rest, parameters)
         there = None if present is None else present.index_select(-1, self.order[self.kept :])
-        result = torch.cat([kept, only(rest, there)], dim=-1).index_select(-1, self.restore)
+        result = self.restored(torch.cat([kept, only(rest, there)], dim=-1))
         return result, sum_features(log_slope, there)
 
     def forward_and_log_det(

@@ -48,8 +48,8 @@ class Incremental:
         self._layers = []
         for (layer, activation), first in zip(network.layers(), network.first_units, strict=True):
             sums = layer.bias.unsqueeze(-1).repeat(1, rows)
-            self._layers.append(_Layer(layer.masked_weight(), sums, first, activation))
-        self._weight = network.output.masked_weight()
+            self._layers.append(_Layer(layer.seen_weight(), sums, first, activation))
+        self._weight = network.output.seen_weight()
         self._parameters = network.output.bias.unsqueeze(-1).repeat(1, rows)
         self._inputs = self._weight.new_empty(features, rows)
         self._block = 0

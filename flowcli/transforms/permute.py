@@ -40,11 +40,28 @@ class Ordered(Skipping):
         super().__init__()
         self.register_buffer("order", order)
         self.register_buffer("restore", torch.argsort(order))
+        self._see_order()
+        self.register_load_state_dict_post_hook(_see_order)
+
+    def _see_order(self) -> None:
+        self._natural = torch.equal(self.order.cpu(), torch.arange(len(self.order)))
+
+    def ordered(self, value: Tensor) -> Tensor:
+        """The columns ``(..., d)`` in the order of the bijection."""
+        return value if self._natural else value.index_select(-1, self.order)
+
+    def restored(self, value: Tensor) -> Tensor:
+        """The columns ``(..., d)``, which are in the order of the bijection, as they were."""
+        return value if self._natural else value.index_select(-1, self.restore)
 
     def damage(self) -> str:
         # Indexing with what is no order would fail, or lose a column.
         whole = torch.equal(self.order.sort().values, torch.arange(len(self.order)))
         return "" if whole and torch.equal(self.order.argsort(), self.restore) else "an order of columns is not one"
+
+
+def _see_order(module: Ordered, keys: object) -> None:
+    module._see_order()
 
 
 class Permute(Ordered):
@@ -56,12 +73,12 @@ class Permute(Ordered):
     def forward_and_log_det(
         self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None
     ) -> ValueAndLogDet:
-        return z.index_select(-1, self.order), z.new_zeros(z.shape[:-1])
+        return self.ordered(z), z.new_zeros(z.shape[:-1])
 
     def inverse_and_log_det(
         self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
     ) -> ValueAndLogDet:
-        return x.index_select(-1, self.restore), x.new_zeros(x.shape[:-1])
+        return self.restored(x), x.new_zeros(x.shape[:-1])
 
     def moved(self, present: Tensor, inverse: bool) -> Tensor:
-        return present.index_select(-1, self.restore if inverse else self.order)
+        return self.restored(present) if inverse else self.ordered(present)
