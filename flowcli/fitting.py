@@ -56,6 +56,9 @@ class FitObserver:
     def note(self, text: str) -> None:
         """Something that the user should know."""
 
+    def detail(self, text: str) -> None:
+        """Something that few need to know."""
+
     def checkpoint(self, training: Training, config: Config) -> None:
         """A good moment to save where training stands."""
 
@@ -140,7 +143,7 @@ def fit_table(
     if checkpoint is not None:
         restore_checkpoint(checkpoint, run)
     observer.starts(run, config, str(place))
-    result = run.run(observer.epoch, lambda training: observer.checkpoint(training, config))
+    result = run.run(observer.epoch, lambda training: observer.checkpoint(training, config), observer.detail)
     if result.stopped_by == "interrupt":
         raise Interrupted(f"interrupted in epoch {result.epoch + 1}")
     observer.trained(result)

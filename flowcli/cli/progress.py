@@ -60,7 +60,7 @@ class FitProgress(FitObserver):
 
     def starts(self, training: Training, config: Config, device: str) -> None:
         self._catch_signals(training)
-        parameters = sum(parameter.numel() for parameter in training.parameters)
+        parameters = sum(parameter.numel() for parameter in training.density.parameters())
         messages.note(f"flow     {parameters:,} parameters, from base to data, on {device}")
         for line in flow_lines(config, self.columns_known):
             messages.note(f"  {line}")
@@ -74,6 +74,9 @@ class FitProgress(FitObserver):
 
     def note(self, text: str) -> None:
         messages.note(text)
+
+    def detail(self, text: str) -> None:
+        messages.detail(text)
 
     def checkpoint(self, training: Training, config: Config) -> None:
         save_checkpoint(self.checkpoint_path, training, config, self.data)

@@ -409,6 +409,10 @@ class TrainConfig(Section):
         le=MOST_STEPS,
         description="stop after this many epochs without a better validation likelihood",
     )
+    compile: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="whether training steps are compiled, which takes a minute: auto does it for long fits",
+    )
     max_time: Annotated[
         float | None,
         Field(gt=0),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
 
 from flowcli.config.schema import TrainConfig
 from flowcli.errors import FlowcliError, ModelError
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.training.batches import NOISE, Batches, generator_at, spread_evenly
+from flowcli.training.compiling import CompiledLoss, is_worth_compiling, plain_loss
+from flowcli.training.flat import FlatParameters
 from flowcli.training.schedule import learning_rate_factor
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.normalizing import BatchNorm
@@ -60,6 +62,7 @@ class Progress:
     learning_rate: float = 0.0
     easing: float = 1.0
     skipped_in_a_row: int = 0
+    averaged_steps: int = 0
     best_epoch: int = 0
     best_validation_log_likelihood: float = -math.inf
     skipped_steps: int = 0
@@ -117,11 +120,12 @@ class Training:
         self.batches = Batches(training, self.config.batch_size, seed, self.device)
         self.seed = seed
         self.progress = Progress()
-        self.parameters = list(density.parameters())
-        self.optimizer = _optimizer(density, self.config) if self.parameters and self.config.epochs else None
         # The weights that are validated and kept: an exponential moving average over the steps.
-        average = get_ema_multi_avg_fn(self.config.average)  # type: ignore[no-untyped-call]
-        self.averaged = AveragedModel(density, multi_avg_fn=average)
+        self.averaged = copy.deepcopy(density)
+        self._flat, self._flat_averaged = (FlatParameters(_decaying_and_not(each)) for each in (density, self.averaged))
+        trained = bool(self._flat.tensors and self.config.epochs)
+        self.optimizer = _optimizer(self._flat, self.config) if trained else None
+        self._loss = plain_loss(density)
         self.best_weights = _copied(density)
         if len(self.validation):
             self.progress.best_validation_log_likelihood = mean_log_likelihood(density, self.validation)
@@ -135,6 +139,7 @@ class Training:
         self,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
         on_checkpoint: Callable[[Training], None] = lambda training: None,
+        on_detail: Callable[[str], None] = lambda text: None,
     ) -> Progress:
         """Train from where it stands to the end, and put the best epoch's weights into the density.
 
@@ -142,11 +147,15 @@ class Training:
             on_epoch: called after each epoch.
             on_checkpoint: called at the start, now and then, after best epochs, when interrupted, and at the end,
                 before the best weights replace the last ones.
+            on_detail: told of compiling.
 
         Raises:
             FlowcliError: steps without a finite gradient, one after the other, before any epoch was good.
         """
         progress = self.progress
+        if self.optimizer is not None and self._compiles():
+            on_detail("compiling the training step, which takes a while (train.compile: never does without)")
+            self._loss = CompiledLoss(self.density, on_detail)
         started = saved = time.monotonic()
         before, cost = progress.seconds, 0.0
 
@@ -221,14 +230,13 @@ class Training:
         if out_of_time and not progress.step:
             progress.stopped_by = "max_time"
             return
-        density = cast(TableDensity, self.averaged.module)
-        measure_statistics(density, self.training, self.device)
-        value = mean_log_likelihood(density, self.validation) if len(self.validation) else math.nan
+        measure_statistics(self.averaged, self.training, self.device)
+        value = mean_log_likelihood(self.averaged, self.validation) if len(self.validation) else math.nan
         best = progress.epoch_rows > 0 and (not len(self.validation) or value > progress.best_validation_log_likelihood)
         if best:
             progress.best_epoch = number
             progress.best_validation_log_likelihood = value
-            self.best_weights = _copied(density)
+            self.best_weights = _copied(self.averaged)
         seconds = time.monotonic() - epoch_started
         progress.epochs.append(
             Epoch(
@@ -251,6 +259,11 @@ class Training:
             progress.stopped_by = "patience"
         progress.epoch, progress.step, progress.epoch_total, progress.epoch_rows = number, 0, 0.0, 0
 
+    def _compiles(self) -> bool:
+        if self.config.compile == "auto":
+            return is_worth_compiling(self.config, self.batches.steps, self.density)
+        return self.config.compile == "always"
+
     def _step(self, batch: tuple[Rows, Tensor]) -> Tensor | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite.
 
@@ -259,18 +272,20 @@ class Training:
         assert self.optimizer is not None
         for group in self.optimizer.param_groups:
             group["lr"] = self.progress.learning_rate
-        self.optimizer.zero_grad(set_to_none=True)
         try:
-            loss = -self.density.log_prob_there(*batch).mean()
+            loss = self._loss(*batch)
         except ModelError:
             return None
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        self._flat.differentiate(loss)
+        norm = torch.nn.utils.clip_grad_norm_(self._flat.tensors, self.config.clip_norm)
         # One look at the device for both: zero times a loss that is not finite is not a number.
         if not math.isfinite(float(norm + 0 * loss.detach())):
             return None
         self.optimizer.step()
-        self.averaged.update_parameters(self.density)
+        with torch.no_grad():
+            for average, last in zip(self._flat_averaged.tensors, self._flat.tensors, strict=True):
+                average.lerp_(last, 1 - self.config.average if self.progress.averaged_steps else 1.0)
+        self.progress.averaged_steps += 1
         return loss.detach()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -306,20 +321,26 @@ def _copied(density: TableDensity) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in density.state_dict().items()}
 
 
-def _optimizer(density: TableDensity, config: TrainConfig) -> torch.optim.Optimizer:
-    parameters = list(density.parameters())
+def _decaying_and_not(density: TableDensity) -> list[list[nn.Parameter]]:
+    """The parameters that weight decay pulls to zero, and the others."""
     kept = {
         parameter
         for module in density.modules()
         if not getattr(module, "decays_to_zero", True)
         for parameter in module.parameters(recurse=isinstance(module, Bijection))
     }
+    trained = [parameter for parameter in density.parameters() if parameter.requires_grad]
+    return [[p for p in trained if p not in kept], [p for p in trained if p in kept]]
+
+
+def _optimizer(parameters: FlatParameters, config: TrainConfig) -> torch.optim.Optimizer:
+    decaying, others = parameters.of_group
     groups = [
-        {"params": [p for p in parameters if p not in kept], "weight_decay": config.weight_decay or 0.0},
-        {"params": [p for p in parameters if p in kept], "weight_decay": 0.0},
+        {"params": decaying, "weight_decay": config.weight_decay or 0.0},
+        {"params": others, "weight_decay": 0.0},
     ]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    fused = parameters[0].device.type in ("cpu", "cuda")
+    fused = parameters.tensors[0].device.type in ("cpu", "cuda")
     return kind(groups, lr=config.learning_rate, fused=fused)
 
 

@@ -34,7 +34,10 @@ class AffineTransformer(Transformer):
             result, log_slope, *_ = _in_place(value, parameters, self.log_scale_bound, inverse)
             return result, log_slope.expand_as(value)
         if parameters.shape[:-1] == value.shape and not torch.compiler.is_compiling():
-            return _Affine.apply(value, parameters, self.log_scale_bound, inverse)  # type: ignore[no-untyped-call, no-any-return]
+            pair: tuple[Tensor, Tensor] = _Affine.apply(  # type: ignore[no-untyped-call]
+                value, parameters, self.log_scale_bound, inverse
+            )
+            return pair
         shift, raw = parameters.unbind(-1)
         log_scale = soft_clip(raw, self.log_scale_bound)
         if inverse:
@@ -67,7 +70,7 @@ class _Affine(torch.autograd.Function):
         return result, log_slope
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor, grad_log_slope: Tensor) -> tuple[Tensor | None, ...]:
         kept, slope, damping = ctx.saved_tensors
         of_value = grad * slope

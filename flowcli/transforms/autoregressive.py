@@ -44,6 +44,7 @@ class Autoregressive(Ordered):
         super().__init__(column_order(order, features, "order"))
         self.transformer = transformer
         self.density = direction == "density"
+        self.compiles = self.density and transformer.compiles
         self.network = MaskedAutoregressiveNetwork(
             features, context_features, transformer.parameter_count, hidden, activation
         )
@@ -83,9 +84,7 @@ class Autoregressive(Ordered):
         batch, features = value.shape[:-1], value.shape[-1]
         ordered = self.ordered(value).reshape(-1, features)
         given = None if context is None else context.expand(*batch, -1).reshape(-1, context.shape[-1])
-        there = (
-            None if present is None else self.ordered(present).expand(*batch, -1).reshape(-1, features)
-        )
+        there = None if present is None else self.ordered(present).expand(*batch, -1).reshape(-1, features)
         transform = self.transformer.inverse if inverse else self.transformer.forward
         network = Incremental(self.network, len(ordered), given)
         columns, log_slopes = [], []

@@ -32,6 +32,8 @@ class Bijection(TransformModule):
     bijective = True
     # Whether zero parameters are a sensible place to be pulled to by weight decay (the identity, say).
     decays_to_zero = True
+    # Whether scoring is a fixed sequence of operations, which a compiler can fuse.
+    compiles = False
 
     def __init__(self) -> None:
         super().__init__(cache_size=0)  # type: ignore[no-untyped-call]
@@ -95,6 +97,8 @@ class Chain(Skipping):
 
     It can leave out columns where each of its parts can.
     """
+
+    compiles = True
 
     def __init__(self, parts: Iterable[Bijection]) -> None:
         super().__init__()

@@ -51,6 +51,7 @@ class Coupling(Ordered):
         order, kept = split_order(split, features)
         super().__init__(order)
         self.transformer = transformer
+        self.compiles = transformer.compiles
         self.kept = kept
         self.transformed = features - kept
         self.conditioner = Conditioner(

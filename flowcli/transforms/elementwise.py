@@ -24,6 +24,7 @@ class Elementwise(Skipping):
     ) -> None:
         super().__init__()
         self.transformer = transformer
+        self.compiles = transformer.compiles
         self.shape = (features, transformer.parameter_count)
         self.free: nn.Parameter | None = None
         self.conditioner: Conditioner | None = None

@@ -16,6 +16,8 @@ class LULinear(Bijection):
 
     decays_to_zero = False
 
+    compiles = True
+
     def __init__(self, features: int, context_features: int) -> None:
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(features))
@@ -79,6 +81,8 @@ class Givens(Bijection):
     """
 
     decays_to_zero = False
+
+    compiles = True
 
     def __init__(self, features: int, context_features: int) -> None:
         super().__init__()

@@ -18,6 +18,8 @@ class Logit(Bijection):
 
     domain = constraints.independent(constraints.unit_interval, 1)  # type: ignore[no-untyped-call]
 
+    compiles = True
+
     def __init__(self, features: int, context_features: int) -> None:
         super().__init__()
 

@@ -53,7 +53,7 @@ class _MaskedLinear(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight = ctx.saved_tensors
         of_inputs, of_weight = grad.new_zeros(inputs.shape), grad.new_zeros(weight.shape)

@@ -142,6 +142,4 @@ class MaskedAutoregressiveNetwork(nn.Module):
         """The parameters of one feature, ``(..., outputs_per_feature)``; later features are not looked at."""
         inputs = features if context is None else torch.cat([features, context], dim=-1)
         rows = slice(feature * self.outputs_per_feature, (feature + 1) * self.outputs_per_feature)
-        return functional.linear(
-            self.hidden(squash(inputs)), self.output.seen_weight()[rows], self.output.bias[rows]
-        )
+        return functional.linear(self.hidden(squash(inputs)), self.output.seen_weight()[rows], self.output.bias[rows])

@@ -19,6 +19,8 @@ class ActNorm(Skipping):
 
     decays_to_zero = False
 
+    compiles = True
+
     def __init__(self, features: int, context_features: int) -> None:
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(features))

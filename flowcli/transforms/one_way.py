@@ -48,6 +48,8 @@ class OneWay(Bijection):
 class OneWayTransformer(Transformer):
     """A transformer whose formula goes one way."""
 
+    compiles = False
+
     def __init__(self, direction: str) -> None:
         self.density = direction == "density"
 

@@ -41,7 +41,7 @@ class Ordered(Skipping):
         self.register_buffer("order", order)
         self.register_buffer("restore", torch.argsort(order))
         self._see_order()
-        self.register_load_state_dict_post_hook(_see_order)
+        self.register_load_state_dict_post_hook(_see_order)  # type: ignore[no-untyped-call]
 
     def _see_order(self) -> None:
         self._natural = torch.equal(self.order.cpu(), torch.arange(len(self.order)))
@@ -66,6 +66,8 @@ def _see_order(module: Ordered, keys: object) -> None:
 
 class Permute(Ordered):
     """``x_i = z_order[i]``."""
+
+    compiles = True
 
     def __init__(self, features: int, context_features: int, *, order: str | list[int]) -> None:
         super().__init__(column_order(order, features, "permute.order"))

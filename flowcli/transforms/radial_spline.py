@@ -21,6 +21,8 @@ class RadialSpline(Bijection):
     ``log f'(r) + (d - 1) log(f(r) / r)``. Shapes as in :class:`Bijection`.
     """
 
+    compiles = True
+
     def __init__(
         self,
         features: int,

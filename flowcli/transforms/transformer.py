@@ -19,6 +19,8 @@ class Transformer(ABC):
     """
 
     parameter_count: int
+    # Whether both directions are a fixed sequence of operations.
+    compiles = True
 
     @abstractmethod
     def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,8 @@ class TriangularAffine(Skipping):
 
     decays_to_zero = False
 
+    compiles = True
+
     def __init__(self, features: int, context_features: int) -> None:
         super().__init__()
         self.location = nn.Parameter(torch.zeros(features))

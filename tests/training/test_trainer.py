@@ -266,7 +266,9 @@ def test_gradients_are_clipped() -> None:
     near = banana(100, 0)
     training = Training(density(near), far, banana(10, 1), train_config(epochs=1, batch_size=10, clip_norm=1e-3), 0)
     training.run()
-    norm = torch.cat([p.grad.flatten() for p in training.parameters if p.grad is not None]).norm()
+    assert training.optimizer is not None
+    groups = training.optimizer.param_groups
+    norm = torch.cat([p.grad.flatten() for group in groups for p in group["params"]]).norm()
     assert norm <= 1.001e-3
 
 
@@ -314,7 +316,7 @@ def normalised(training_rows: Rows) -> TableDensity:
 
 def test_steps_move_running_statistics_and_validation_does_not() -> None:
     training = Training(normalised(banana(300, 0)), banana(300, 0), banana(60, 1), train_config(epochs=5), 0)
-    averaged = training.averaged.module
+    averaged = training.averaged
     moved: list[dict[str, torch.Tensor]] = []
     validated: list[dict[str, torch.Tensor]] = []
 

@@ -1,0 +1,127 @@
+"""Whether a training's steps are compiled, and how."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from flowcli.config.schema import TrainConfig
+from flowcli.flows.density import TableDensity
+from flowcli.flows.rows import Rows
+from flowcli.transforms.bijection import Bijection
+
+Loss = Callable[[Rows, Tensor], Tensor]
+
+# A step takes about half the time when it is compiled; compiling takes about as long as some thousands of steps.
+FEWEST_STEPS = 4000
+SHORTEST_TIME = 300.0
+# How far the compiled loss and its gradient may be from the others, as a part of them.
+TOLERANCE = 1e-3
+
+
+def plain_loss(density: TableDensity) -> Loss:
+    """The mean negative log-likelihood of rows on the real line, with the log-determinant of their way there."""
+    return lambda rows, log_det: -density.log_prob_there(rows, log_det).mean()
+
+
+def is_worth_compiling(config: TrainConfig, steps: int, density: TableDensity) -> bool:
+    """Whether ``auto`` compiles: by the work ahead, not by the clock, so that a second run does the same.
+
+    ``steps``: of an epoch. Training goes on for ``patience`` epochs at least.
+    """
+    ahead = min(config.patience, config.epochs) * steps
+    long_enough = config.max_time is None or config.max_time >= SHORTEST_TIME
+    return ahead >= FEWEST_STEPS and long_enough and all(part.compiles for part in _bijections(density))
+
+
+def _bijections(density: TableDensity) -> list[Bijection]:
+    return [module for module in density.modules() if isinstance(module, Bijection)]
+
+
+class CompiledLoss:
+    """The loss, compiled when it is first called; as it is where that cannot be done, or gives other numbers."""
+
+    def __init__(self, density: TableDensity, on_failure: Callable[[str], None]) -> None:
+        """``on_failure`` is told why the loss is not compiled."""
+        self._plain = plain_loss(density)
+        self._parameters = [parameter for parameter in density.parameters() if parameter.requires_grad]
+        self._on_failure = on_failure
+        self._loss: Loss | None = None
+
+    def __call__(self, rows: Rows, log_det: Tensor) -> Tensor:
+        if self._loss is None:
+            self._loss = self._compiled(rows, log_det)
+        return self._loss(rows, log_det)
+
+    def _compiled(self, rows: Rows, log_det: Tensor) -> Loss:
+        try:
+            with _quiet():
+                loss = _compiled(self._plain)
+                wrong = self._difference(loss, rows, log_det)
+        except Exception as error:  # whatever a compiler that is missing, or fails, raises
+            self._on_failure(f"training goes on without compiling: {_first_line(error)}")
+            return self._plain
+        if wrong > TOLERANCE:
+            self._on_failure(f"training goes on without compiling: the compiled step is off by {wrong:.1g}")
+            return self._plain
+        return loss
+
+    def _difference(self, loss: Loss, rows: Rows, log_det: Tensor) -> float:
+        """How far loss and gradient are from the plain ones, relative to these."""
+        found = []
+        for each in (self._plain, loss):
+            value = each(rows, log_det)
+            of_each = torch.autograd.grad(value, self._parameters, allow_unused=True)
+            found.append((value.detach(), [g.reshape(-1) for g in of_each if g is not None]))
+        (value, gradients), (other, others) = found
+        if len(gradients) != len(others):
+            return math.inf
+        gradient, other_gradient = (torch.cat(parts or [value.reshape(1)]) for parts in (gradients, others))
+        if not (torch.isfinite(value) and torch.isfinite(gradient).all()):
+            # A bad first batch tells nothing.
+            return 0.0
+        return max(
+            float((value - other).abs() / (1 + value.abs())),
+            float((gradient - other_gradient).norm() / (1e-6 + gradient.norm())),
+        )
+
+
+def _compiled(plain: Loss) -> Loss:
+    compiled = torch.compile(lambda *tensors: plain(Rows(*tensors[:-1]), tensors[-1]))
+
+    def loss(rows: Rows, log_det: Tensor) -> Tensor:
+        tensors = [rows.numbers, rows.labels, rows.ordinals, rows.context, log_det]
+        for tensor in tensors:
+            # Batches differ in size by one row; each size would be compiled on its own.
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        result: Tensor = compiled(*tensors)
+        return result
+
+    return loss
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Compiling warns and logs much that is not for a user."""
+    loggers = [logging.getLogger(name) for name in ("torch._dynamo", "torch._inductor")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:200]

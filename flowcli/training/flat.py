@@ -1,0 +1,48 @@
+"""A module's parameters as few long tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class FlatParameters:
+    """Groups of parameters, each as one tensor, of which the parameters become views.
+
+    What works on all parameters alike, as an optimizer does, is then a few operations, however many parameters there
+    are. Whatever sets a parameter in place sets its part of the tensor.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[nn.Parameter]]) -> None:
+        """``groups``: of one device each; parameters of a group that differ in type go into tensors of their own."""
+        self.of_group: list[list[Tensor]] = []
+        self._members: list[tuple[Tensor, list[nn.Parameter]]] = []
+        for group in groups:
+            flat = []
+            for dtype in dict.fromkeys(parameter.dtype for parameter in group):
+                members = [parameter for parameter in group if parameter.dtype == dtype]
+                whole = torch.cat([parameter.detach().reshape(-1) for parameter in members])
+                for parameter, part in zip(members, torch.split(whole, [p.numel() for p in members]), strict=True):
+                    parameter.data = part.view_as(parameter)
+                flat.append(whole)
+                self._members.append((whole, members))
+            self.of_group.append(flat)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them, ``(numbers,)`` each."""
+        return [whole for whole, _ in self._members]
+
+    def differentiate(self, loss: Tensor) -> None:
+        """Set the tensors' gradients; zero where the loss does not depend on a parameter."""
+        members = [parameter for _, group in self._members for parameter in group]
+        gradients = list(torch.autograd.grad(loss, members, allow_unused=True))
+        for whole, group in self._members:
+            own, gradients = gradients[: len(group)], gradients[len(group) :]
+            parts = [
+                torch.zeros_like(parameter).view(-1) if gradient is None else gradient.reshape(-1)
+                for parameter, gradient in zip(group, own, strict=True)
+            ]
+            whole.grad = torch.cat(parts)
