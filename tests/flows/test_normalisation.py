@@ -55,7 +55,10 @@ def grid(samples: Tensor, reach: float, intervals: int) -> tuple[Tensor, Tensor]
 def integral(
     flow: Flow, features: int, context: Tensor | None = None, reach: float = 100.0, intervals: int = 100
 ) -> float:
-    uniforms = torch.rand(10_000, flow.base.noise_features, generator=torch.Generator().manual_seed(0)).double()
+    # Each of them may take a search for a root.
+    uniforms = torch.rand(
+        100 * intervals, flow.base.noise_features, generator=torch.Generator().manual_seed(0)
+    ).double()
     given = None if context is None else context.expand(len(uniforms), -1)
     x, weight = grid(flow.sample(uniforms, given), reach, intervals)
     total = 0.0
@@ -88,10 +91,10 @@ def test_a_transformed_normal_integrates_to_one(case: Case) -> None:
     case = Case(case.entry, small, case.features, case.context_features)
     flow = chain_of(case)
     numerical = case.costs[0] not in ("1 pass", "d passes")
-    seeds = (1,) if numerical else (1, 2)
-    for context in [case.context(1, seed=seed) for seed in seeds] if case.context_features else [None]:
-        found = integral(flow, case.features, context, intervals=50 if numerical else 100)
-        assert found == pytest.approx(1, abs=1e-3)
+    # Few nodes see to 1e-5 what has no knots.
+    intervals = 100 if "kind" in case.parameters else 20 if numerical else 40
+    found = integral(flow, case.features, case.context(1), intervals=intervals)
+    assert found == pytest.approx(1, abs=1e-3)
 
 
 def test_a_chain_of_different_ones_integrates_to_one() -> None:
@@ -108,7 +111,7 @@ def contexts(features: int) -> list[Tensor | None]:
     """One row each."""
     if not features:
         return [None]
-    return [torch.randn(1, features, generator=torch.Generator().manual_seed(seed)).double() for seed in range(3)]
+    return [torch.randn(1, features, generator=torch.Generator().manual_seed(seed)).double() for seed in (1, 2)]
 
 
 def built(config: dict[str, Any], columns: Layout, size: float = 1.0) -> TableDensity:
@@ -152,7 +155,7 @@ def test_label_probabilities_sum_to_one(model: Any, cardinalities: list[int], co
 
 
 @pytest.mark.parametrize("context_features", [0, 2])
-@pytest.mark.parametrize(("columns", "reach"), [(1, 4000), (2, 300)])
+@pytest.mark.parametrize(("columns", "reach"), [(1, 4000), (2, 120)])
 def test_ordinal_probabilities_sum_to_one(columns: int, reach: int, context_features: int) -> None:
     scales = [2.0, 0.7][:columns]
     density = built({"transforms": []}, layout(ordinals=scales, context_features=context_features), size=0.5)
@@ -210,8 +213,8 @@ def test_a_table_density_integrates_and_sums_to_one(config: Any, context_feature
         given = [[name for name in f.get("given", []) if name[0] != "c"] for f in config["factors"]]
         config = {"factors": [{**f, "given": g} for f, g in zip(config["factors"], given, strict=True)]}
     density = built(config, columns, size=0.5)
-    counts = torch.arange(-60, 61, dtype=torch.float64)
-    nodes, weight = axis(torch.linspace(-4, 4, 101, dtype=torch.float64), 100)
+    counts = torch.arange(-40, 41, dtype=torch.float64)
+    nodes, weight = axis(torch.linspace(-4, 4, 101, dtype=torch.float64), 40)
     total = 0.0
     for code in combinations([2, 3]):
         count, node = torch.cartesian_prod(counts, nodes).unbind(-1)

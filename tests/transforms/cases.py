@@ -20,6 +20,8 @@ from flowcli.transforms.elementwise import Elementwise
 CONTEXT_FEATURES = 3
 State = Literal["built", "perturbed", "trained"]
 VARIED = ("kind", "direction", "split", "order", "transformer")
+# What holds of networks holds of small ones.
+HIDDEN = [16, 16]
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def variants(entry: Entry, varied: tuple[str, ...] = VARIED) -> Iterator[dict[st
     An order is the conditioner's business, whatever the transformer: of the entries with a network only the
     general one goes through all of them.
     """
-    defaults = {parameter.name: parameter.default for parameter in entry.parameters}
+    defaults = {p.name: HIDDEN if p.name == "hidden" else p.default for p in entry.parameters}
     named = {p.name: choices(p) for p in entry.parameters if p.name in varied and choices(p)}
     if "transformer" in defaults:
         # As a config resolves them: an elementwise entry's name with its own parameters.
