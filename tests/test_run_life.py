@@ -278,7 +278,7 @@ def test_the_life_of_a_run(server, tmp_path, iris, monkeypatch):
     run_state_machine_as_test(
         RunLife,
         settings=settings(
-            max_examples=15,
+            max_examples=10,
             stateful_step_count=10,
             deadline=None,
             derandomize=True,

@@ -30,10 +30,10 @@ def test_latents_are_nearly_standard_normal(cli, iris, iris_run):
     assert latent.std().between(0.6, 1.5).all()
 
 
-def test_encode_and_decode_by_the_real_program(program, iris, iris_run):
-    latent = program("encode", iris, "-m", iris_run)
+def test_encode_and_decode_by_processes_of_their_own(server, tmp_path, iris, iris_run):
+    latent = server.run("encode", iris, "-m", iris_run, cwd=tmp_path)
     assert (latent.status, latent.err) == (0, "")
-    back = program("decode", "-", "-m", iris_run, stdin=latent.out)
+    back = server.run("decode", "-", "-m", iris_run, stdin=latent.out.encode(), cwd=tmp_path)
     assert (back.status, back.err) == (0, "")
     assert len(back.lines) == 151
 

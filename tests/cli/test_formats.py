@@ -98,13 +98,16 @@ def test_what_is_compressed_is_the_plain_file(cli, tmp_path, iris, iris_run, end
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "arrows"])
-def test_columnar_formats_through_a_real_pipe(tmp_path, cli, iris, iris_run, kind):
-    program = f'"{sys.executable}" -m flowcli'
-    line = f"{program} encode '{iris}' -m '{iris_run}' --format {kind} | {program} decode -m '{iris_run}'"
-    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, env=environment())
-    assert (done.returncode, done.stderr) == (0, "")
+def test_columnar_formats_through_a_real_pipe(server, tmp_path, cli, iris, iris_run, kind):
+    reading, writing = os.pipe()
+    encoding = server.start("encode", iris, "-m", iris_run, "--format", kind, stdout=writing, cwd=tmp_path)
+    decoding = server.start("decode", "-m", iris_run, stdin=reading, cwd=tmp_path)
+    os.close(reading)
+    os.close(writing)
+    encoded, decoded = encoding.wait(), decoding.wait()
+    assert (encoded.status, encoded.err, decoded.status, decoded.err) == (0, "", 0, "")
     assert cli("encode", iris, "-m", iris_run, "-o", "latents.csv").status == 0
-    assert done.stdout == cli("decode", "latents.csv", "-m", iris_run).out
+    assert decoded.out == cli("decode", "latents.csv", "-m", iris_run).out
 
 
 @pytest.mark.parametrize("command", ["score", "encode", "sample"])
@@ -132,28 +135,21 @@ def test_wrong_formats_and_encodings_are_usage_errors(cli, iris, iris_run, args)
 
 @pytest.mark.parametrize("args", [["score", "{iris}"], ["sample", "--n", "3"]])
 @pytest.mark.parametrize("form", ["parquet", "arrow", "csv"])
-def test_binary_formats_are_not_for_a_terminal(tmp_path, iris, iris_run, args, form):
+def test_binary_formats_are_not_for_a_terminal(server, tmp_path, iris, iris_run, args, form):
     master, slave = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "flowcli", *(arg.format(iris=iris) for arg in args), "--format", form, "-m", iris_run],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=slave,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    line = [*(arg.format(iris=iris) for arg in args), "--format", form, "-m", iris_run]
+    done = server.run(*line, stdout=slave, cwd=tmp_path)
     os.close(slave)
     os.close(master)
-    assert done.returncode == (0 if form == "csv" else 2)
-    assert form == "csv" or f"{form} is not for a terminal" in done.stderr
+    assert done.status == (0 if form == "csv" else 2)
+    assert form == "csv" or f"{form} is not for a terminal" in done.err
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "csv.zst", "csv.xz", "jsonl.bz2", "parquet", "arrow", "arrows"])
-def test_a_mistake_far_down_leaves_no_file_and_no_noise(program, tmp_path, iris, iris_run, ending):
+def test_a_mistake_far_down_leaves_no_file_and_no_noise(server, tmp_path, iris, gaussian_run, ending):
     header, *rows = iris.read_text().splitlines(keepends=True)
     (tmp_path / "t.csv").write_text(header + "".join(rows * 500) + "5.1,3.5,x,0.2,setosa\n")
-    done = program("score", "t.csv", "-m", iris_run, "-o", f"s.{ending}")
+    done = server.run("score", "t.csv", "-m", gaussian_run, "-o", f"s.{ending}", cwd=tmp_path)
     assert done.status == 1
     assert done.err == "flowcli: t.csv: row 75001, column 'petal_length': 'x' is not a number\n"
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
@@ -405,23 +401,23 @@ def peak_and_lines(args, cwd, source) -> tuple[int, int]:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no peak memory here")
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
 def test_memory_does_not_grow_with_the_rows(tmp_path, iris, gaussian_run, kind):
-    # A note makes the rows long: 30 and 150 MB of cells.
+    # A note makes the rows long: 30 and 150 MB of cells, for few rows to score.
     header, *rows = iris.read_text().splitlines()
     head = f"{header},note\n".encode()
-    part = "".join(f"{row},{'x' * 650}\n" for row in rows).encode() * 30
+    part = "".join(f"{row},{'x' * 3250}\n" for row in rows).encode() * 6
     peaks = []
-    for times in (300, 1500):
+    for times in (60, 300):
         source = tmp_path / f"t.{kind}"
         if kind == "parquet":
             table = pa.csv.read_csv(io.BytesIO(head + part))
             options = {"use_dictionary": False, "compression": "none"}
             with pyarrow.parquet.ParquetWriter(source, table.schema, **options) as writer:
-                for _ in range(times // 30):
+                for _ in range(times // 6):
                     writer.write_table(table)
         else:
             with gzip.open(source, "wb", 1) if kind == "csv.gz" else source.open("wb") as file:
                 file.write(head)
-                for _ in range(times // 30):
+                for _ in range(times // 6):
                     file.write(part)
         peak, lines = peak_and_lines(["score", "-", "-m", gaussian_run, "-q"], tmp_path, source)
         assert lines == 150 * times + 1

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-FIT = ["fit", "t.csv", "-q", "-s", "train.epochs=8", "-s", "data.plain=true"]
+FIT = ["fit", "t.csv", "-q", "-s", "train.epochs=6", "-s", "data.plain=true"]
 FIT += ["-s", "flow.transforms=[{affine_coupling: {hidden: [8]}}, permute, batchnorm]"]
 MOMENTS = 20
 # Checkpoints as often as a long run has them.

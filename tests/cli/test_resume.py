@@ -4,26 +4,22 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from hostile import put_together, taken_apart
-from running import environment, run_program
 from safetensors.torch import load_file
 
 FIT = ["fit", "t.csv", "-s", "train.epochs=12", "-s", "data.plain=true", "-q"]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, iris):
+def whole(tmp_path_factory, server, iris):
     """A folder with a table, and with the run of a fit that nothing interrupted. Not to be changed."""
     folder = tmp_path_factory.mktemp("whole")
     # Many rows, so that there is time to interrupt.
     header, *rows = iris.read_text().splitlines()
-    (folder / "t.csv").write_text("\n".join([header, *rows * 12]) + "\n")
-    assert run_program(*FIT, "-o", "run", cwd=folder).status == 0
+    (folder / "t.csv").write_text("\n".join([header, *rows * 4]) + "\n")
+    assert server.run(*FIT, "-o", "run", cwd=folder).status == 0
     return folder
 
 
@@ -32,42 +28,38 @@ def table(tmp_path, whole):
     shutil.copy(whole / "t.csv", tmp_path)
 
 
-def training(folder, *more):
-    """A fit into ``run``, just when its training begins."""
-    fit = subprocess.Popen(
-        [sys.executable, "-m", "flowcli", *FIT[:-1], "-o", "run", *more],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A parent that ignores the signal would hand that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    assert fit.stderr is not None
-    for line in fit.stderr:
-        if "permute" in line:  # the architecture's last line: training begins
-            break
+@pytest.fixture
+def training(server, table, tmp_path):
+    """Starts a fit into ``run``; gives it when its training begins."""
+
+    def start(*more):
+        fit = server.start(*FIT[:-1], "-o", "run", *more, cwd=tmp_path)
+        while "permute" not in fit.said():  # the architecture's last line
+            assert not fit.ended(0.01), fit.said()
+        return fit
+
+    return start
+
+
+@pytest.fixture
+def interrupted(training):
+    """Makes a fit into ``run`` that got a signal while it trained; gives how it ended."""
+
+    def fit(number, *more):
+        fit = training(*more)
+        fit.kill_after(0.2, number)
+        return fit.wait()
+
     return fit
 
 
-def interrupted(folder, number, *more):
-    """A fit into ``run`` that got the signal while it trained: its status, stdout and stderr."""
-    fit = training(folder, *more)
-    time.sleep(0.5)
-    os.kill(fit.pid, number)
-    out, err = fit.communicate(timeout=60)
-    return fit.returncode, out, err
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_fit_goes_on_to_the_same_weights(program, cli, table, whole, tmp_path, number):
-    status, out, err = interrupted(tmp_path, number)
-    assert status == 130
-    assert out == ""
-    assert err.splitlines()[-1].endswith("go on with: flowcli fit --resume run")
+def test_an_interrupted_fit_goes_on_to_the_same_weights(server, cli, interrupted, whole, tmp_path, number):
+    fit = interrupted(number)
+    assert (fit.status, fit.out) == (130, "")
+    assert fit.err.splitlines()[-1].endswith("go on with: flowcli fit --resume run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.safetensors"]
-    done = program("fit", "--resume", "run", "-q")
+    done = server.run("fit", "--resume", "run", "-q", cwd=tmp_path)
     assert (done.status, done.out) == (0, "run\n"), done.err
     expected, resumed = (load_file(folder / "run" / "model.safetensors") for folder in (whole, tmp_path))
     assert expected.keys() == resumed.keys()
@@ -75,8 +67,8 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(program, cli, table, who
     assert cli("fit", "--resume", "run").status == 2  # it is finished now
 
 
-def test_other_data_are_no_continuation(cli, table, tmp_path):
-    interrupted(tmp_path, signal.SIGTERM)
+def test_other_data_are_no_continuation(cli, interrupted, tmp_path):
+    interrupted(signal.SIGTERM)
     text = (tmp_path / "t.csv").read_text()
     (tmp_path / "t.csv").write_text(text.replace("5.1", "5.2", 1))
     done = cli("fit", "--resume", "run")
@@ -84,33 +76,33 @@ def test_other_data_are_no_continuation(cli, table, tmp_path):
     assert "not the data" in done.err
 
 
-def test_a_second_fit_into_a_folder_in_use_is_refused(cli, table, tmp_path):
-    # Long enough to be at it still when the others come.
-    with training(tmp_path, "-s", "train.epochs=25") as first:
-        try:
-            for more in ([], ["--force"]):
-                second = cli(*FIT, "-o", "run", *more)
-                assert (second.status, second.out) == (1, "")
-                assert second.err == "flowcli: run: another fit is writing to it\n"
-            os.kill(first.pid, signal.SIGINT)
-            first.communicate(timeout=60)
-        finally:
-            first.kill()
+def test_a_second_fit_into_a_folder_in_use_is_refused(cli, training):
+    first = training()
+    # It is at it still when the others come, however fast it is.
+    first.kill(signal.SIGSTOP)
+    for more in ([], ["--force"]):
+        second = cli(*FIT, "-o", "run", *more)
+        assert (second.status, second.out) == (1, "")
+        assert second.err == "flowcli: run: another fit is writing to it\n"
+    first.kill(signal.SIGINT)
+    first.kill(signal.SIGCONT)
+    assert first.wait().status == 130
     # Nobody is in it any more, and what the first has done is there.
     assert cli("fit", "--resume", "run", "-q").status == 0
 
 
-def test_a_killed_fit_leaves_no_lock_and_no_model(cli, table, tmp_path):
-    with training(tmp_path) as first:
-        first.kill()
+def test_a_killed_fit_leaves_no_lock_and_no_model(cli, training):
+    first = training()
+    first.kill()
+    first.wait()
     assert cli("score", "t.csv", "-m", "run").status == 2
     assert cli(*FIT, "-o", "run", "--force", "-s", "train.epochs=1").status == 0
 
 
-def test_other_test_rows_are_no_continuation(cli, table, tmp_path):
+def test_other_test_rows_are_no_continuation(cli, table, interrupted, tmp_path):
     text = (tmp_path / "t.csv").read_text()
     (tmp_path / "new.csv").write_text(text)
-    interrupted(tmp_path, signal.SIGINT, "--test", "new.csv")
+    interrupted(signal.SIGINT, "--test", "new.csv")
     (tmp_path / "new.csv").write_text(text.replace("5.1", "5.2", 1))
     done = cli("fit", "--resume", "run")
     assert done.status == 1

@@ -8,8 +8,8 @@ import pytest
 from commands import COLUMNS
 
 
-def test_show(program, iris_run):
-    done = program("show", iris_run)
+def test_show(cli, iris_run):
+    done = cli("show", iris_run)
     assert (done.status, done.err) == (0, "")
     for words in (
         "120 training",
