@@ -116,7 +116,10 @@ class TableDensity(nn.Module):
 
     def log_prob_there(self, rows: Rows, log_det: Tensor) -> Tensor:
         """Log-density of each row, from what :meth:`on_real_line` gives."""
-        return torch.stack([factor.log_prob(self._own(rows, place)) for factor, place in self._each()]).sum(0) + log_det
+        total = log_det
+        for factor, place in self._each():
+            total = total + factor.log_prob(self._own(rows, place))
+        return total
 
     def encode(self, rows: Rows) -> Tensor:
         """The latents of the numbers, ``(n, d)``; NaN where a row has none."""

@@ -44,7 +44,7 @@ class Rows:
 
     def take(self, index: Tensor) -> Rows:
         """The rows at these indices; codes that are stored in fewer bytes come in eight."""
-        rows = self._each(lambda part: part[index])
+        rows = self._each(lambda part: part.index_select(0, index) if part.shape[1] else part.new_empty(len(index), 0))
         return Rows(rows.numbers, rows.labels.long(), rows.ordinals, rows.context)
 
     def slice(self, start: int, size: int) -> Rows:

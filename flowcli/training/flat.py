@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +36,8 @@ class FlatParameters:
         """All of them, ``(numbers,)`` each."""
         return [whole for whole, _ in self._members]
 
-    def differentiate(self, loss: Tensor) -> None:
-        """Set the tensors' gradients; zero where the loss does not depend on a parameter."""
+    def differentiate(self, loss: Tensor) -> list[Tensor]:
+        """Set the tensors' gradients, and return them; zero where the loss does not depend on a parameter."""
         members = [parameter for _, group in self._members for parameter in group]
         gradients = list(torch.autograd.grad(loss, members, allow_unused=True))
         for whole, group in self._members:
@@ -46,3 +47,4 @@ class FlatParameters:
                 for parameter, gradient in zip(group, own, strict=True)
             ]
             whole.grad = torch.cat(parts)
+        return [cast(Tensor, whole.grad) for whole in self.tensors]

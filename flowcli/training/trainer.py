@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +114,7 @@ class Training:
         self.training = training
         self.device = validation.numbers.device
         # A label that training had not has no likelihood to compare.
-        self.validation = validation.take((validation.labels >= 0).all(-1))
+        self.validation = validation.take((validation.labels >= 0).all(-1).nonzero().squeeze(-1))
         self.config = resolve(config, len(training))
         assert self.config.batch_size is not None
         self.batches = Batches(training, self.config.batch_size, seed, self.device)
@@ -159,14 +159,12 @@ class Training:
         started = saved = time.monotonic()
         before, cost = progress.seconds, 0.0
 
-        def save(least_seconds: float, total: Tensor | None = None) -> None:
+        def save(least_seconds: float) -> None:
             nonlocal saved, cost
             now = time.monotonic()
             progress.seconds = before + now - started
             if now - saved < max(least_seconds, cost / MOST_TIME_FOR_CHECKPOINTS if least_seconds else 0.0):
                 return
-            if total is not None:
-                progress.epoch_total = float(total)
             on_checkpoint(self)
             saved = time.monotonic()
             cost = saved - now
@@ -191,7 +189,7 @@ class Training:
         self.density.eval()
         return progress
 
-    def _epoch(self, started: float, on_step: Callable[[Tensor], None]) -> None:
+    def _epoch(self, started: float, on_step: Callable[[], None]) -> None:
         """The rest of the epoch under way, from the step it stands at; ``started`` is when training began."""
         progress, config, steps = self.progress, self.config, self.batches.steps
         epoch_started = time.monotonic()
@@ -199,8 +197,6 @@ class Training:
         # Steps move running statistics; whatever is validated or kept has them stand still.
         self.density.train()
         out_of_time = False
-        # In float64, and from where it was, so that a resume adds up the same sum.
-        total = torch.tensor(progress.epoch_total, dtype=torch.float64, device=self.device)
         for batch in self.batches.of(number, progress.step):
             step = progress.epoch * steps + progress.step
             share = step / (config.epochs * steps)
@@ -221,10 +217,9 @@ class Training:
             else:
                 progress.skipped_in_a_row = 0
                 progress.easing = min(1.0, progress.easing * 2 ** (1 / STEPS_TO_RECOVER))
-                total += loss * len(batch)
+                progress.epoch_total += loss * len(batch)
                 progress.epoch_rows += len(batch)
-            on_step(total)
-        progress.epoch_total = float(total)
+            on_step()
         if self._stop_asked:
             return
         if out_of_time and not progress.step:
@@ -264,7 +259,7 @@ class Training:
             return is_worth_compiling(self.config, self.batches.steps, self.density)
         return self.config.compile == "always"
 
-    def _step(self, batch: tuple[Rows, Tensor]) -> Tensor | None:
+    def _step(self, batch: tuple[Rows, Tensor]) -> float | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite.
 
         A density that cannot be computed (:class:`ModelError`) is as bad as one that is not finite.
@@ -276,17 +271,21 @@ class Training:
             loss = self._loss(*batch)
         except ModelError:
             return None
-        self._flat.differentiate(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self._flat.tensors, self.config.clip_norm)
-        # One look at the device for both: zero times a loss that is not finite is not a number.
-        if not math.isfinite(float(norm + 0 * loss.detach())):
+        gradients = self._flat.differentiate(loss)
+        # One look at the device for all.
+        value, *norms = torch.stack([loss.detach(), *map(torch.linalg.vector_norm, gradients)]).tolist()
+        norm = math.hypot(*norms)
+        if not math.isfinite(value + norm):
             return None
+        if norm > self.config.clip_norm:
+            for gradient in gradients:
+                gradient.mul_(self.config.clip_norm / norm)
         self.optimizer.step()
         with torch.no_grad():
             for average, last in zip(self._flat_averaged.tensors, self._flat.tensors, strict=True):
                 average.lerp_(last, 1 - self.config.average if self.progress.averaged_steps else 1.0)
         self.progress.averaged_steps += 1
-        return loss.detach()
+        return cast(float, value)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and plain facts from which :meth:`restore` goes on."""

@@ -34,7 +34,7 @@ def density(training: Rows, *transforms: Any, seed: int = 0, labels: tuple[int, 
         torch.manual_seed(seed)
         built = build_density(config, layout(training.numbers.shape[-1], labels))
     finite = training.numbers.isfinite().all(-1)
-    built.initialize(training.take(finite))
+    built.initialize(training.take(finite.nonzero().squeeze(-1)))
     return built
 
 
