@@ -87,14 +87,15 @@ class Autoregressive(Ordered):
         there = None if present is None else self.ordered(present).expand(*batch, -1).reshape(-1, features)
         transform = self.transformer.inverse if inverse else self.transformer.forward
         network = Incremental(self.network, len(ordered), given)
-        columns, log_slopes = [], []
-        for k in range(features):
-            column, log_slope = transform(ordered[:, k], network.parameters_of(k))
-            columns.append(only(column, None if there is None else there[:, k]))
-            log_slopes.append(log_slope)
-            network.know(k, columns[-1])
-        log_det = sum_features(torch.stack(log_slopes, dim=-1), there)
-        return self.restored(torch.stack(columns, dim=-1)).reshape(value.shape), log_det.reshape(batch)
+        # A column's rows together, which is how the network works.
+        known, log_det = ordered.new_empty(features, len(ordered)), ordered.new_zeros(len(ordered))
+        for k, column in enumerate(ordered.T.contiguous()):
+            result, log_slope = transform(column, network.parameters_of(k))
+            present_here = None if there is None else there[:, k]
+            known[k] = only(result, present_here)
+            log_det += only(log_slope, present_here)
+            network.know(k, known[k])
+        return self.restored(known.T).reshape(value.shape), log_det.reshape(batch)
 
     def forward_and_log_det(
         self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from flowcli.transforms.networks import MaskedAutoregressiveNetwork, squash
+from flowcli.transforms.networks import IN_PLACE, MaskedAutoregressiveNetwork, squash
 
 # So many units of a layer are reached by a product of their own at each step; the others by one product for all.
 UNITS_AT_ONCE = 96
@@ -22,7 +23,7 @@ class _Layer:
     weight: Tensor
     sums: Tensor
     first: list[int]
-    activation: nn.Module
+    activate: Callable[[Tensor], Tensor]
 
     def begin(self, feature: int) -> int:
         """Where the outputs end that see a feature from this one on."""
@@ -48,7 +49,7 @@ class Incremental:
         self._layers = []
         for (layer, activation), first in zip(network.layers(), network.first_units, strict=True):
             sums = layer.bias.unsqueeze(-1).repeat(1, rows)
-            self._layers.append(_Layer(layer.seen_weight(), sums, first, activation))
+            self._layers.append(_Layer(layer.seen_weight(), sums, first, IN_PLACE[type(activation)]))
         self._weight = network.output.seen_weight()
         self._parameters = network.output.bias.unsqueeze(-1).repeat(1, rows)
         self._inputs = self._weight.new_empty(features, rows)
@@ -68,8 +69,7 @@ class Incremental:
         found, seen = self._inputs[self._block : feature], slice(self._block, feature)
         for layer in self._layers:
             new = slice(layer.first[feature], layer.begin(feature))
-            units = layer.sums[new].addmm_(layer.weight[new, seen], found)
-            units.copy_(layer.activation(units))
+            layer.activate(layer.sums[new].addmm_(layer.weight[new, seen], found))
             seen = slice(layer.first[feature], layer.begin(self._block))
             found = layer.sums[seen]
         own = slice(feature * self._outputs, (feature + 1) * self._outputs)

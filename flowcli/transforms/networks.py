@@ -12,7 +12,8 @@ from torch.nn import functional
 from flowcli.transforms.masked_product import blocks_of, masked_linear
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU, "elu": nn.ELU}
-_IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+# The activations, each overwriting what it is given.
+IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.ReLU: torch.relu_,
     nn.Tanh: torch.tanh_,
     nn.SiLU: lambda units: functional.silu(units, inplace=True),
@@ -40,7 +41,7 @@ def _without_gradient(inputs: Tensor, hidden: nn.Sequential, output: nn.Linear) 
         if isinstance(part, nn.Linear):
             units = (_weight(part) @ units).add_(part.bias.unsqueeze(-1))
         else:
-            units = _IN_PLACE[type(part)](units)
+            units = IN_PLACE[type(part)](units)
     return units.mT.reshape(*inputs.shape[:-1], len(output.bias))
 
 
