@@ -13,6 +13,7 @@ import typer
 
 from flowcli.cli.interrupts import interruptible
 from flowcli.cli.output import messages, silence_stdout
+from flowcli.cli.threads import never_spin
 from flowcli.errors import FlowcliError
 
 INTERRUPTED_STATUS = 130
@@ -43,6 +44,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         messages.level = -1 if quiet else int(verbose)
         # A fit must not die over a message that nobody reads.
         set_pipe_signal(kill=False)
+        never_spin()
         try:
             with interruptible():
                 function(*args, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, sources
+from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads, sources
 from flowcli.cli.output import check_output, write_tables
 
 
@@ -14,6 +14,7 @@ def encode(
     form: Format = None,
     encoding: Encoding = None,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Write each row's latents.
 
@@ -29,10 +30,16 @@ def encode(
 
     path = resolve_model(model)
     from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.threads import use_one_thread
+    from flowcli.cli.memory import keep_freed_memory
+    from flowcli.cli.threads import asked_threads, use_threads
+    from flowcli.tables.pipeline import Pace, in_order
+
+    asked = asked_threads(threads)
+    # Each chunk is one thread's: several are done at a time, and no thread waits for another.
+    keep_freed_memory()
+    use_threads(1)
     from flowcli.model import Model
 
-    use_one_thread()
     loaded = Model.load(path, device)
     tables = chunks(names, encoding, used_names(loaded.header.columns))
-    write_tables((loaded.encode(table) for table in tables), output, form)
+    write_tables(in_order(loaded.encode, tables, Pace(asked)), output, form)

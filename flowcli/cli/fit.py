@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowcli.cli.input import MOST_NAMES
-from flowcli.cli.options import ConfigName, Data, Device, Encoding, Json, Seed, Settings, names, sources
+from flowcli.cli.options import ConfigName, Data, Device, Encoding, Json, Seed, Settings, Threads, names, sources
 from flowcli.cli.output import messages, write_json, write_text
 from flowcli.errors import DataError, Interrupted, UsageError
 
@@ -68,6 +68,7 @@ def fit(
     encoding: Encoding = None,
     seed: Seed = None,
     device: Device = "auto",
+    threads: Threads = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")] = False,
     resume: Annotated[
         str | None,
@@ -98,6 +99,7 @@ def fit(
         "--validation": ("data.validation", validation),
         "--test": ("data.test", test),
         "--encoding": ("data.encoding", encoding),
+        "--threads": ("train.threads", threads),
     }
     options = {name: (key, value) for name, (key, value) in options.items() if value is not None}
     if resume is not None:
@@ -186,11 +188,15 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
     messages.note(f"reading {', '.join(files)}")
     from contextlib import closing
 
-    from flowcli.cli.threads import use_one_thread
+    from flowcli.cli.threads import asked_threads, use_threads
     from flowcli.runs import write_run
     from flowcli.tables.source import InFiles
 
-    use_one_thread()
+    # No more than one unless asked for: with more, a product can differ in its last bits, and then all weights do. How
+    # many there were is kept with the config, so that a resume, or another fit with it, gives the same weights.
+    count = asked_threads(config.train.threads) or 1
+    use_threads(count)
+    config = config.model_copy(update={"train": config.train.model_copy(update={"threads": count})})
     with closing(InFiles(files, config.data.encoding)) as source:
         fitted = _fit_source(source, config, device, folder, expected)
     fitted.metrics["run"] = str(folder)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flowcli.config.limits import MOST_THREADS
+
 
 def _complete_config(incomplete: str) -> list[str]:
     from flowcli.config.presets import preset_names
@@ -145,6 +147,16 @@ Seed = Annotated[
 ]
 Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", callback=_checked_device)
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=MOST_THREADS,
+        help="How many processor threads compute; by default $OMP_NUM_THREADS, else chosen.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 

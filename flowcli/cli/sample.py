@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed
+from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed, Threads
 from flowcli.cli.output import check_output, messages, write_tables
 from flowcli.errors import DataError, UsageError
 
@@ -50,6 +50,7 @@ def sample(
     force: Force = False,
     form: Format = None,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Draw rows from the model.
 
@@ -86,10 +87,12 @@ def sample(
     rest = {name: value for name, value in values.items() if name not in context and name not in set_to}
     condition = Condition(columns, rest, expression)
 
-    from flowcli.cli.threads import use_one_thread
-    from flowcli.model import Model
+    from flowcli.cli.memory import keep_freed_memory
+    from flowcli.cli.threads import asked_threads, use_threads
 
-    use_one_thread()
+    keep_freed_memory()
+    use_threads(asked_threads(threads) or 1)
+    from flowcli.model import Model
 
     if seed is None:
         import secrets

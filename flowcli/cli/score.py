@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, names, sources
+from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads, names, sources
 from flowcli.cli.output import check_output, messages, write_tables
 from flowcli.errors import UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from flowcli.model import Model
     from flowcli.tables.keep import KeptColumns
+    from flowcli.tables.pipeline import Pace
     from flowcli.tables.table import Table
 
 
@@ -43,6 +44,7 @@ def score(
     ] = OnBadRow.error,
     encoding: Encoding = None,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Write each row's log-likelihood.
 
@@ -61,24 +63,34 @@ def score(
 
     path = resolve_model(model)
     from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.threads import use_one_thread
-    from flowcli.model import Model
+    from flowcli.cli.memory import keep_freed_memory
+    from flowcli.cli.threads import asked_threads, use_threads
     from flowcli.tables.keep import KeptColumns
+    from flowcli.tables.pipeline import Pace
 
-    use_one_thread()
+    asked = asked_threads(threads)
+    # Each chunk is one thread's: several are done at a time, and no thread waits for another.
+    keep_freed_memory()
+    use_threads(1)
+    from flowcli.model import Model
+
     loaded = Model.load(path, device)
     used = None if append else used_names(loaded.header.columns) | {*copied}
     kept = KeptColumns(None if append else copied)
-    write_tables(_scores(loaded, chunks(files, encoding, used), kept, on_bad_row.value), output, form)
+    pace = Pace(asked)
+    write_tables(_scores(loaded, chunks(files, encoding, used), kept, on_bad_row.value, pace), output, form)
 
 
-def _scores(model: Model, tables: Iterable[Table], kept: KeptColumns, on_bad_row: str) -> Iterator[pa.Table]:
+def _scores(
+    model: Model, tables: Iterable[Table], kept: KeptColumns, on_bad_row: str, pace: Pace
+) -> Iterator[pa.Table]:
     import numpy as np
     import pyarrow as pa
 
+    from flowcli.tables.pipeline import in_order
+
     unseen = beyond = empty = 0
-    for table in tables:
-        scores = model.score(table, on_bad_row)
+    for table, scores in in_order(lambda table: (table, model.score(table, on_bad_row)), tables, pace):
         unseen += int(scores.unseen_label.sum())
         beyond += int((np.isneginf(scores.log_prob) & ~scores.unseen_label).sum())
         empty += int(np.isnan(scores.log_prob).sum())

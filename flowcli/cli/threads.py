@@ -1,17 +1,34 @@
-"""How many threads torch uses in a command."""
+"""How many processor threads a command uses."""
 
 from __future__ import annotations
 
 import os
+import sys
+
+# What the libraries read when they are loaded: OpenMP, which torch and OpenBLAS follow, and MKL.
+_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# A thread that waits for the others of a product must not spin, in GNU's OpenMP, or LLVM's and Intel's: beside another
+# busy process it would keep from work those that it waits for, and make a step ten to a hundred times slower.
+_NO_SPINNING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 
 
-def use_one_thread() -> None:
-    """Use one thread, unless ``OMP_NUM_THREADS`` says how many.
+def asked_threads(option: int | None) -> int | None:
+    """As many as ``--threads`` says, else the first number of ``OMP_NUM_THREADS``; ``None`` if neither says."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return option or (int(first) if first.isdecimal() and int(first) else None)
 
-    On the small matrices of a table's flow a second thread gains a third at best, and beside another busy
-    process its waiting makes everything ten times slower or worse.
+
+def never_spin() -> None:
+    """Have threads that wait sleep, unless the user's environment says otherwise; to be called before torch is loaded."""
+    for name, value in _NO_SPINNING.items():
+        os.environ.setdefault(name, value)
+
+
+def use_threads(count: int) -> None:
+    """Compute each product of matrices, and each elementwise function, with so many threads.
+
+    To be called after :func:`asked_threads`, and best before torch is imported.
     """
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+    os.environ.update(dict.fromkeys(_COUNTS, str(count)))
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)

@@ -22,6 +22,7 @@ from pydantic import (
 
 from flowcli.config.distributions import BASES, LABEL_MODELS, ORDINAL_MODELS
 from flowcli.config.encodings import check_encoding
+from flowcli.config.limits import MOST_THREADS
 from flowcli.transforms.catalogue import CONDITIONER, Entry, Order, Parameter, Split, TransformerChoice
 from flowcli.transforms.registry import entries
 
@@ -418,6 +419,14 @@ class TrainConfig(Section):
         Field(gt=0),
         WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}, {"type": "null"}]}),
     ] = Field(default=None, description="how long training may take, as 90s, 10m or 1.5h; null: no limit")
+
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_THREADS,
+        description="processor threads that compute a step, on which the weights' last bits can depend; null: "
+        "as OMP_NUM_THREADS says, else 1 on the command line",
+    )
 
     @field_validator("max_time", mode="before")
     @classmethod

@@ -71,6 +71,10 @@ def as_numbers(column: pa.ChunkedArray) -> Numbers:
     if is_number_type(column):
         values = _to_numpy(column.cast(pa.float64(), safe=False))
         return Numbers(values, np.isnan(values), np.zeros(len(values), dtype=bool))
+    plain = _plain_numbers(column)
+    if plain is not None:
+        nowhere = np.zeros(len(plain), dtype=bool)
+        return Numbers(plain, nowhere, nowhere)
     text = as_text(column)
     missing = _to_mask(text.is_null())
     try:
@@ -81,6 +85,17 @@ def as_numbers(column: pa.ChunkedArray) -> Numbers:
         matches = pc.match_substring_regex(text, _NUMBER)
         valid = pc.if_else(matches, pc.utf8_ltrim(text, "+"), pa.scalar(None, pa.string()))
         return Numbers(_to_numpy(valid.cast(pa.float64())), missing, ~_to_mask(matches.fill_null(True)))
+
+
+def _plain_numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
+    """The numbers of a column of text that has nothing else, as most have; ``None`` if there is anything else."""
+    if not pa.types.is_string(column.type) or column.null_count:
+        return None
+    try:
+        values = _to_numpy(column.cast(pa.float64()))
+    except pa.ArrowInvalid:
+        return None
+    return None if np.isnan(values).any() else values
 
 
 def looks_like_codes(column: pa.ChunkedArray) -> bool:
