@@ -19,7 +19,7 @@ def asked_threads(option: int | None) -> int | None:
 
 
 def never_spin() -> None:
-    """Have threads that wait sleep, unless the user's environment says otherwise; to be called before torch is loaded."""
+    """Have threads that wait sleep, unless the environment says otherwise; to be called before torch is loaded."""
     for name, value in _NO_SPINNING.items():
         os.environ.setdefault(name, value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from copy import copy
 from typing import Any
 
 from pyro.distributions.conditional import ConditionalTransformModule
@@ -26,7 +27,9 @@ class PyroBijection(Bijection):
     def _bound(self, context: Tensor | None) -> Any:
         if isinstance(self.transform, ConditionalTransformModule):
             return self.transform.condition(context)  # type: ignore[no-untyped-call]
-        return self.transform
+        # Some keep what they worked out last for log_abs_det_jacobian: a copy, with the same weights, keeps it from
+        # other threads that score.
+        return copy(self.transform)
 
     def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> ValueAndLogDet:
         transform = self._bound(context)
