@@ -38,6 +38,7 @@ from flowcli.tables.table import Table
 from flowcli.training.batches import spread_evenly
 from flowcli.training.checkpoint import restore_checkpoint
 from flowcli.training.devices import resolve_device
+from flowcli.training.products import fast_products
 from flowcli.training.threads import torch_threads
 from flowcli.training.trainer import Epoch, Progress, Training, resolve, with_noise
 
@@ -144,7 +145,7 @@ def fit_table(
     if checkpoint is not None:
         restore_checkpoint(checkpoint, run)
     observer.starts(run, config, str(place))
-    with torch_threads(config.train.threads):
+    with torch_threads(config.train.threads), fast_products(density, place):
         result = run.run(observer.epoch, lambda training: observer.checkpoint(training, config), observer.detail)
     if result.stopped_by == "interrupt":
         raise Interrupted(f"interrupted in epoch {result.epoch + 1}")
