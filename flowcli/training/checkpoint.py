@@ -102,21 +102,8 @@ def restore_checkpoint(path: Path, training: Training) -> None:
 
 
 def _fits(tensors: dict[str, TensorFacts], training: Training) -> bool:
-    """Whether the tensors are those of the training's state; the optimiser has a state of its own after a step."""
-    weights = {name: facts_of(tensor) for name, tensor in training.state()[0].items()}
-    groups = [] if training.optimizer is None else training.optimizer.param_groups
-    # In the optimiser's order, which is not the model's.
-    for index, parameter in enumerate(parameter for group in groups for parameter in group["params"]):
-        moment = facts_of(parameter)
-        for name, facts in (("step", TensorFacts("F32", ())), ("exp_avg", moment), ("exp_avg_sq", moment)):
-            weights[f"optimizer.{index}.{name}"] = facts
-    if not all(weights.get(name) == facts for name, facts in tensors.items()):
-        return False
-    # A parameter that no step has moved has no moments; one that has been moved has all three tensors.
-    moved = {name.rpartition(".")[0] for name in tensors if name.startswith("optimizer.")}
-    return all(name in tensors or name.startswith("optimizer.") for name in weights) and all(
-        f"{parameter}.{name}" in tensors for parameter in moved for name in ("step", "exp_avg", "exp_avg_sq")
-    )
+    """Whether the tensors are those of the training's state."""
+    return tensors == {name: facts_of(tensor) for name, tensor in training.state()[0].items()}
 
 
 def _without_nan(value: Any) -> Any:

@@ -17,6 +17,7 @@ from flowcli.config.schema import TrainConfig
 from flowcli.errors import FlowcliError, ModelError
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
+from flowcli.training.adam import Adam
 from flowcli.training.batches import NOISE, Batches, generator_at, spread_evenly
 from flowcli.training.compiling import CompiledLoss, is_worth_compiling, plain_loss
 from flowcli.training.flat import FlatParameters
@@ -123,8 +124,13 @@ class Training:
         # The weights that are validated and kept: an exponential moving average over the steps.
         self.averaged = copy.deepcopy(density)
         self._flat, self._flat_averaged = (FlatParameters(_decaying_and_not(each)) for each in (density, self.averaged))
-        trained = bool(self._flat.tensors and self.config.epochs)
-        self.optimizer = _optimizer(self._flat, self.config) if trained else None
+        self.optimizer: Adam | None = None
+        if self._flat.tensors and self.config.epochs:
+            decaying, others = self._flat.of_group
+            decays = [(tensor, self.config.weight_decay or 0.0) for tensor in decaying]
+            self.optimizer = Adam(
+                [*decays, *((tensor, 0.0) for tensor in others)], decoupled=self.config.optimizer == "adamw"
+            )
         self._loss = plain_loss(density)
         self.best_weights = _copied(density)
         if len(self.validation):
@@ -265,8 +271,6 @@ class Training:
         A density that cannot be computed (:class:`ModelError`) is as bad as one that is not finite.
         """
         assert self.optimizer is not None
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.progress.learning_rate
         try:
             loss = self._loss(*batch)
         except ModelError:
@@ -280,7 +284,7 @@ class Training:
         if norm > self.config.clip_norm:
             for gradient in gradients:
                 gradient.mul_(self.config.clip_norm / norm)
-        self.optimizer.step()
+        self.optimizer.step(self.progress.learning_rate)
         with torch.no_grad():
             for average, last in zip(self._flat_averaged.tensors, self._flat.tensors, strict=True):
                 average.lerp_(last, 1 - self.config.average if self.progress.averaged_steps else 1.0)
@@ -293,8 +297,7 @@ class Training:
         tensors |= {f"average.{name}": tensor for name, tensor in self.averaged.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         if self.optimizer is not None:
-            for index, values in self.optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+            tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
         return tensors, asdict(self.progress)
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -306,13 +309,8 @@ class Training:
         self.density.load_state_dict(parts["last"])
         self.averaged.load_state_dict(parts["average"])
         self.best_weights = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
-        if self.optimizer is not None and parts["optimizer"]:
-            saved = self.optimizer.state_dict()
-            saved["state"] = {}
-            for name, tensor in parts["optimizer"].items():
-                index, _, key = name.partition(".")
-                saved["state"].setdefault(int(index), {})[key] = tensor
-            self.optimizer.load_state_dict(saved)
+        if self.optimizer is not None:
+            self.optimizer.restore(parts["optimizer"])
         self.progress = Progress(**{**facts, "epochs": [Epoch(**epoch) for epoch in facts["epochs"]]})
 
 
@@ -330,17 +328,6 @@ def _decaying_and_not(density: TableDensity) -> list[list[nn.Parameter]]:
     }
     trained = [parameter for parameter in density.parameters() if parameter.requires_grad]
     return [[p for p in trained if p not in kept], [p for p in trained if p in kept]]
-
-
-def _optimizer(parameters: FlatParameters, config: TrainConfig) -> torch.optim.Optimizer:
-    decaying, others = parameters.of_group
-    groups = [
-        {"params": decaying, "weight_decay": config.weight_decay or 0.0},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    fused = parameters.tensors[0].device.type in ("cpu", "cuda")
-    return kind(groups, lr=config.learning_rate, fused=fused)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from flowcli.config.schema import FlowConfig, TrainConfig
 from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
+from flowcli.training.trainer import Training
 
 
 def rows(numbers: torch.Tensor, labels: torch.Tensor | None = None) -> Rows:
@@ -43,3 +44,19 @@ def train_config(**changed: Any) -> TrainConfig:
     return TrainConfig(
         **{"epochs": 5, "batch_size": 50, "warmup": 0, "weight_decay": 0.0, "noise": 0.0, "average": 0.0, **changed}
     )
+
+
+def stop_after(training: Training, steps: int) -> list[None]:
+    """Ask for an end in the step of this number; the list grows by one item a step."""
+    assert training.optimizer is not None
+    taken: list[None] = []
+    step = training.optimizer.step
+
+    def counted(learning_rate: float) -> None:
+        step(learning_rate)
+        taken.append(None)
+        if len(taken) == steps:
+            training.stop()
+
+    training.optimizer.step = counted  # type: ignore[method-assign]
+    return taken

@@ -17,7 +17,7 @@ from flowcli.errors import ModelError
 from flowcli.training.checkpoint import read_checkpoint_header, restore_checkpoint, save_checkpoint
 from flowcli.training.trainer import Training
 
-from .cases import banana, density, train_config
+from .cases import banana, density, stop_after, train_config
 
 SETTINGS: dict[str, Any] = {"epochs": 6, "noise": 0.05, "average": 0.9, "weight_decay": 0.1, "warmup": 5}
 
@@ -34,15 +34,7 @@ def interrupted(path: Path, after_steps: int, validated: bool = True) -> Trainin
         if validated
         else Training(density(banana(300, 0)), banana(300, 0), banana(0, 1), train_config(**SETTINGS), 0)
     )
-    steps: list[None] = []
-
-    def count(*_: Any) -> None:
-        steps.append(None)
-        if len(steps) == after_steps:
-            training.stop()
-
-    assert training.optimizer is not None
-    training.optimizer.register_step_post_hook(count)
+    steps = stop_after(training, after_steps)
     training.run(on_checkpoint=lambda t: save_checkpoint(path, t, Config(), {"files": ["a.csv"]}))
     assert training.progress.stopped_by == "interrupt"
     assert len(steps) == after_steps

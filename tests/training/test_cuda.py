@@ -17,7 +17,7 @@ from flowcli.model import Model
 from flowcli.training.checkpoint import restore_checkpoint, save_checkpoint
 from flowcli.training.trainer import Training
 
-from .cases import banana, density, train_config
+from .cases import banana, density, stop_after, train_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -38,15 +38,7 @@ def start(device: str) -> Training:
 def test_a_training_goes_on_elsewhere(tmp_path: Path, first: str, then: str, after_steps: int) -> None:
     path = tmp_path / "checkpoint.safetensors"
     begun = start(first)
-    steps: list[None] = []
-
-    def count(*_: Any) -> None:
-        steps.append(None)
-        if len(steps) == after_steps:
-            begun.stop()
-
-    assert begun.optimizer is not None
-    begun.optimizer.register_step_post_hook(count)
+    stop_after(begun, after_steps)
     begun.run(on_checkpoint=lambda training: save_checkpoint(path, training, Config(), {"files": ["a.csv"]}))
     assert begun.progress.stopped_by == "interrupt"
     whole, resumed = start("cpu"), start(then)
