@@ -1,90 +1,110 @@
-"""The same flow in flowcli, Pyro, zuko, nflows and normflows, for speed.py."""
+"""The same flow in flowcli, Pyro, zuko, nflows and normflows, for speed.py; those that compile are in jax_peers.py."""
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from typing import Literal
 
 import torch
+from architecture import BINS, BOUND, LEARNING_RATE, NOISE, Architecture, Call, Model
 from torch import Tensor, nn
-
-BINS = 8
-BOUND = 5.0
-OUTPUTS_OF_SPLINE = 3 * BINS - 1
-# Of a weight, times the square root of how many a unit has.
-NOISE = 0.3
 
 # Of nflows and normflows, about a network that does not say how wide it is.
 warnings.filterwarnings("ignore", message="Inputs to the softmax are not scaled down")
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Layers over ``features`` columns, each with a network with two hidden layers of ``width`` units.
-
-    Autoregressive layers take the columns forwards and backwards in turn; coupling layers keep every second column,
-    the even and the odd ones in turn.
-    """
-
-    kind: Literal["MAF", "spline coupling", "spline autoregressive"]
-    features: int
-    width: int
-    layers: int = 5
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind} d={self.features} [{self.width}, {self.width}] x {self.layers}"
-
-    @property
-    def hidden(self) -> list[int]:
-        return [self.width, self.width]
-
-    @property
-    def spline(self) -> bool:
-        return self.kind != "MAF"
-
-    @property
-    def coupling(self) -> bool:
-        return self.kind == "spline coupling"
-
-    def kept(self, layer: int) -> list[int]:
-        """The columns that a coupling layer keeps."""
-        return [column for column in range(self.features) if column % 2 == layer % 2]
-
-    def sizes(self, layer: int) -> list[int]:
-        """The widths of a layer's network, from inputs to outputs."""
-        if not self.coupling:
-            return [self.features, *self.hidden, self.features * (OUTPUTS_OF_SPLINE if self.spline else 2)]
-        kept = len(self.kept(layer))
-        return [kept, *self.hidden, (self.features - kept) * OUTPUTS_OF_SPLINE]
-
-
 @dataclass
-class Model:
-    """A library's flow: log-density of rows ``(n, d)``, and ``n`` drawn rows, each in the fast way of that library."""
+class TorchModel:
+    """A flow of a library of PyTorch: log-density of rows ``(n, d)``, and ``n`` drawn rows."""
 
     log_prob: Callable[[Tensor], Tensor]
     sample: Callable[[int], Tensor]
-    parameters: list[nn.Parameter]
-    # In what it differs from the architecture.
+    # Holds the parameters.
+    module: nn.Module
     notes: list[str] = field(default_factory=list)
+    # Whether a training step runs its loss under torch.compile, and what that took.
+    compiled: bool = False
+    compile_seconds: float | None = None
+    _loss: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def loss(self, rows: Tensor) -> Tensor:
+        return -self.log_prob(rows).mean()
+
+    def training_step(self, rows: Tensor, size: int) -> Call:
+        """Loss, backward and a step of Adam, of the same kind for all: the one that flowcli trains with."""
+        optimizer = torch.optim.Adam(self.module.parameters(), lr=LEARNING_RATE, fused=True)
+        # One batch after the other: the flow stays near its start, and Pyro, which knows a tensor again, computes.
+        batches = endless(rows, size)
+        self._loss = torch.compile(self.loss, dynamic=False) if self.compiled else self.loss
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            loss = self._loss(next(batches))
+            loss.backward()
+            optimizer.step()
+
+        if self.compiled:
+            before = time.perf_counter()
+            step()
+            self.compile_seconds = time.perf_counter() - before
+        return step
+
+    def scoring(self, rows: Tensor, size: int) -> Call:
+        chunks = endless(rows, size)
+        return torch.no_grad()(lambda: self.log_prob(next(chunks)))
+
+    def sampling(self, size: int) -> Call:
+        return torch.no_grad()(lambda: self.sample(size))
+
+    def error(self, rows: Tensor) -> float:
+        if self._loss is None:
+            with torch.no_grad():
+                got = self.log_prob(rows)
+        else:
+            got = self._loss(rows).detach()
+        self.module.double()
+        with torch.no_grad():
+            exact = self.log_prob(rows.double())
+        self.module.float()
+        return difference(got, exact if self._loss is None else -exact.mean())
 
 
-def perturb(parameters: list[nn.Parameter], seed: int) -> None:
+def difference(got: Tensor, exact: Tensor) -> float:
+    """The largest difference, relative to what is larger than 1."""
+    return float(((got - exact).abs() / exact.abs().clamp_min(1)).max())
+
+
+def endless(rows: Tensor, size: int) -> Iterator[Tensor]:
+    """Slices of the rows, over and over; each is a tensor of its own."""
+    while True:
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+
+def perturb(module: nn.Module, seed: int) -> None:
     """Move a model away from its start, which is the identity in some libraries."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in parameters:
+        for parameter in module.parameters():
             scale = NOISE / parameter.shape[-1] ** 0.5 if parameter.dim() > 1 else NOISE / 4
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
 
 
-def flowcli(architecture: Architecture) -> Model:
+def flowcli(architecture: Architecture) -> TorchModel:
     flow = flowcli_flow(architecture)
-    return Model(flow.log_prob, lambda n: flow.sample(torch.rand(n, architecture.features)), list(flow.parameters()))
+
+    def sample(n: int) -> Tensor:
+        device = next(flow.parameters()).device
+        return flow.sample(torch.rand(n, architecture.features, device=device))
+
+    return TorchModel(flow.log_prob, sample, flow)
 
 
 def flowcli_flow(architecture: Architecture) -> nn.Module:
@@ -109,14 +129,15 @@ def flowcli_flow(architecture: Architecture) -> nn.Module:
     return Flow(Normal(architecture.features), Chain(parts))
 
 
-def pyro(architecture: Architecture) -> Model:
+def pyro(architecture: Architecture) -> TorchModel:
     from pyro.distributions import Normal, TransformedDistribution
     from pyro.distributions import transforms as T
     from pyro.nn import AutoRegressiveNN, DenseNN
 
     features, hidden = architecture.features, architecture.hidden
     transforms: list[torch.distributions.Transform] = []
-    parameters: list[nn.Parameter] = []
+    # Not the transforms: a coupling has parameters for the columns that it keeps, and does not use them.
+    networks = nn.ModuleList()
     for layer in range(architecture.layers):
         order = torch.arange(features)
         order = order.flip(0) if layer % 2 else order
@@ -136,13 +157,12 @@ def pyro(architecture: Architecture) -> Model:
         else:
             network = AutoRegressiveNN(features, hidden, permutation=order)
             transforms.append(T.AffineAutoregressive(network).inv)
-        # Not those of the transform: a coupling has parameters for the columns that it keeps, and does not use them.
-        parameters += network.parameters()
+        networks.append(network)
     flow = TransformedDistribution(Normal(torch.zeros(features), torch.ones(features)).to_event(1), transforms)
-    return Model(flow.log_prob, lambda n: flow.sample((n,)), parameters)
+    return TorchModel(flow.log_prob, lambda n: flow.sample((n,)), networks)
 
 
-def zuko(architecture: Architecture) -> Model:
+def zuko(architecture: Architecture) -> TorchModel:
     from zuko.flows import MAF, NICE, NSF
     from zuko.transforms import MonotonicRQSTransform
 
@@ -156,10 +176,10 @@ def zuko(architecture: Architecture) -> Model:
     else:
         flow = MAF(architecture.features, **common)
     # Making the distribution is part of each call: what zuko's users do.
-    return Model(lambda x: flow().log_prob(x), lambda n: flow().sample((n,)), list(flow.parameters()))
+    return TorchModel(lambda x: flow().log_prob(x), lambda n: flow().sample((n,)), flow)
 
 
-def nflows(architecture: Architecture) -> Model:
+def nflows(architecture: Architecture) -> TorchModel:
     from nflows.distributions.normal import StandardNormal
     from nflows.flows import Flow
     from nflows.transforms import (
@@ -188,10 +208,10 @@ def nflows(architecture: Architecture) -> Model:
             parts.append(MaskedAffineAutoregressiveTransform(features, **network))
         parts.append(ReversePermutation(features))
     flow = Flow(CompositeTransform(parts), StandardNormal([features]))
-    return Model(flow.log_prob, flow.sample, list(flow.parameters()))
+    return TorchModel(flow.log_prob, flow.sample, flow)
 
 
-def normflows(architecture: Architecture) -> Model:
+def normflows(architecture: Architecture) -> TorchModel:
     from normflows import NormalizingFlow
     from normflows.distributions import DiagGaussian
     from normflows.flows import MaskedAffineAutoregressive, Permute, Reverse
@@ -215,7 +235,7 @@ def normflows(architecture: Architecture) -> Model:
         parts += [Reverse(layer_), Permute(features, mode="shuffle")]
     flow = NormalizingFlow(DiagGaussian(features, trainable=False), parts)
     notes = [] if architecture.coupling else ["normflows' masked networks have no activation after the first layer"]
-    return Model(flow.log_prob, lambda n: flow.sample(n)[0], list(flow.parameters()), notes)
+    return TorchModel(flow.log_prob, lambda n: flow.sample(n)[0], flow, notes)
 
 
 class _WithoutContext(nn.Sequential):
@@ -239,24 +259,50 @@ def _networks(width: int) -> Callable[[int, int], nn.Module]:
     return network
 
 
-LIBRARIES: dict[str, Callable[[Architecture], Model]] = {
+def _compiled(library: Callable[[Architecture], TorchModel]) -> Callable[[Architecture], TorchModel]:
+    return lambda architecture: replace(library(architecture), compiled=True)
+
+
+LIBRARIES: dict[str, Callable[[Architecture], TorchModel]] = {
     "flowcli": flowcli,
+    "flowcli, compiled": _compiled(flowcli),
     "Pyro": pyro,
     "zuko": zuko,
+    "zuko, compiled": _compiled(zuko),
     "nflows": nflows,
     "normflows": normflows,
 }
-# The names under which they are installed and imported.
-PACKAGES = {"flowcli": ("flowcli", "flowcli"), "Pyro": ("pyro-ppl", "pyro")}
+# Built with a library that compiles through JAX.
+COMPILING = ("FlowJAX", "pzflow")
+# The names under which they are installed and imported, where these are not the library's.
+PACKAGES = {"Pyro": ("pyro-ppl", "pyro"), "FlowJAX": ("flowjax", "flowjax")}
+# Those that can be built on another device by moving what they have built.
+MOVABLE = ("flowcli", "zuko", "nflows", "normflows")
 
 
-def installed() -> list[str]:
-    return [name for name in LIBRARIES if find_spec(PACKAGES.get(name, (name, name))[1])]
+def package(library: str) -> tuple[str, str]:
+    name = library.removesuffix(", compiled")
+    return PACKAGES.get(name, (name, name))
 
 
-def build(library: str, architecture: Architecture, seed: int = 0) -> Model:
-    """A library's flow, its weights drawn from a seed and then moved away from the library's start."""
+def installed(device: torch.device | None = None) -> list[str]:
+    """The libraries to compare, without those that are not there or cannot be on the device."""
+    names = [name for name in (*LIBRARIES, *COMPILING) if find_spec(package(name)[1])]
+    return names if device is None else [name for name in names if name.startswith(MOVABLE)]
+
+
+def build(library: str, architecture: Architecture, device: torch.device | None = None, seed: int = 0) -> Model | None:
+    """A library's flow, its weights drawn from a seed and then moved away from the library's start.
+
+    ``None`` where the library has no such flow.
+    """
+    if library in COMPILING:
+        import jax_peers
+
+        return jax_peers.build(library, architecture, seed)
     torch.manual_seed(seed)
     model = LIBRARIES[library](architecture)
-    perturb(model.parameters, seed)
+    perturb(model.module, seed)
+    if device is not None:
+        model.module.to(device)
     return model
