@@ -164,46 +164,51 @@ def lines(growth: dict[str, Any]) -> list[list[str]]:
     return table
 
 
+# Told apart by colour (of Okabe and Ito's, which all can tell), by marker and by line.
+COLOURS = {"MAF": "#0072B2", "spline coupling": "#D55E00"}
+STYLES = {"training": "o-", "sampling": "s--"}
+TITLES = {"depth": "layers", "width": "hidden units"}
+
+
 def draw(growth: dict[str, Any], path: Path) -> None:
-    """Time above memory, beside each other what grows, all axes logarithmic."""
+    """Time above memory, on logarithmic axes, for each thing that grows; the exponents stand at the curves' ends."""
     os.environ.setdefault("MPLBACKEND", "Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    # Told apart by colour (Okabe and Ito's, which all can), by marker and by line.
-    colours, markers, styles = (
-        {"MAF": "#0072B2", "spline coupling": "#D55E00"},
-        {"training": "o", "sampling": "s"},
-        {
-            "training": "-",
-            "sampling": "--",
-        },
-    )
-    figure, panels = plt.subplots(2, len(VALUES), figsize=(12, 5.4), sharex="col", layout="constrained")
+    figure, panels = plt.subplots(2, len(VALUES), figsize=(12, 5.6), sharex="col", layout="constrained")
     for column, axis in enumerate(VALUES):
-        for row, (name, scale) in enumerate((("seconds", 1 if axis == "rows" else 1e6), ("memory", 1))):
-            panel = panels[row][column]
-            for curve in growth["curves"]:
-                if curve["axis"] != axis:
-                    continue
-                kind, task = curve["kind"], curve["task"]
-                panel.plot(
-                    curve["values"],
-                    [scale * value for value in curve[name]],
-                    color=colours[kind],
-                    marker=markers[task],
-                    linestyle=styles[task],
-                    markersize=4,
-                    linewidth=1.4,
-                    label=f"{task}, {kind}: {curve[f'exponent_of_{name}'][0]:.2f}",
-                )
+        curves = [curve for curve in growth["curves"] if curve["axis"] == axis]
+        for panel, name in zip(panels[:, column], ("seconds", "memory"), strict=True):
+            scale = 1e6 if name == "seconds" and axis != "rows" else 1
             panel.set(xscale="log", yscale="log")
+            for curve in curves:
+                heights = [scale * value for value in curve[name]]
+                colour, style = COLOURS[curve["kind"]], STYLES[curve["task"]]
+                label = f"{curve['task']}, {curve['kind']}"
+                panel.plot(curve["values"], heights, style, color=colour, markersize=4, linewidth=1.4, label=label)
+                end = (curve["values"][-1], heights[-1])
+                exponent = f" {curve[f'exponent_of_{name}'][0]:.2f}"
+                panel.annotate(
+                    exponent, end, color=colour, fontsize=7, va="center", xytext=(2, 0), textcoords="offset points"
+                )
+            values = max((curve["values"] for curve in curves), key=len)
+            panel.set_xticks(values, [f"{value:,}" for value in values], fontsize=8)
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            for at in (panel.xaxis, panel.yaxis):
+                at.set_minor_formatter(NullFormatter())
             panel.minorticks_off()
-            panel.grid(True, which="major", color="#dddddd", linewidth=0.6)
-            panel.legend(fontsize=6.5, frameon=False)
+            panel.margins(x=0.14)
+            panel.tick_params(labelsize=8)
+            panel.grid(True, color="#dddddd", linewidth=0.6)
             panel.spines[["top", "right"]].set_visible(False)
-        panels[0][column].set_title("time, s" if axis == "rows" else "time, µs a row", fontsize=9)
-        panels[1][column].set_title("memory, MB", fontsize=9)
-        panels[1][column].set_xlabel({"depth": "layers", "width": "hidden units"}.get(axis, axis))
+        panels[0, column].set_title("time, s" if axis == "rows" else "time, µs a row", fontsize=9)
+        panels[1, column].set_title("memory, MB", fontsize=9)
+        panels[1, column].set_xlabel(TITLES.get(axis, axis), fontsize=9)
+    figure.legend(
+        *panels[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False
+    )
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "flowcli"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=100)
     plt.close(figure)

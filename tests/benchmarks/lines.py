@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from architecture import LEARNING_RATE, Architecture, Call
 from peers import TorchModel, build, difference, flowcli_flow, installed, perturb
-from timing import Work, interleaved, summary
+from timing import FEWEST_ROUNDS, Work, interleaved, summary
 from torch import Tensor
 
 BATCH = 512
@@ -60,6 +60,10 @@ class Setting:
     @property
     def synchronize(self) -> Callable[[], None] | None:
         return torch.cuda.synchronize if self.device is not None and self.device.type == "cuda" else None
+
+    def share_of(self, rows: int) -> int:
+        """What a round does of so many rows."""
+        return -(-rows // max(self.rounds, FEWEST_ROUNDS))
 
     @property
     def on_gpu(self) -> bool:
@@ -156,7 +160,7 @@ def refuse_wrong(line: Line, errors: dict[str, float]) -> None:
 
 def use(name: str, model: Any, line: Line, rows: Tensor, setting: Setting) -> Work:
     """Scoring or sampling, a chunk at a time; the rounds together do all rows of the line."""
-    least = -(-line.rows // setting.rounds)
+    least = setting.share_of(line.rows)
     if line.most_of_others and not name.startswith("flowcli"):
         least = min(least, line.most_of_others)
     if line.task == "scoring":
@@ -218,7 +222,7 @@ def products(line: Line, device: torch.device | None) -> Work:
         for left, right, out in tasks:
             torch.mm(left, right, out=out)
 
-    return Work(call, rows, 0 if training else min(-(-line.rows // 7), 16 * CHUNK))
+    return Work(call, rows, 0 if training else 16 * CHUNK)
 
 
 def measure_fit(line: Line, setting: Setting, compiled: bool = False) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from architecture import Call
 
 # Each thing is timed for at least so long in each round, or for one call.
 SECONDS = 0.1
+# For figures; fewer are a trial.
+FEWEST_ROUNDS = 7
 # The share of the time that others may take before it is told.
 BUSY = 0.1
 
