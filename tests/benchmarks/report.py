@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lines import BARE, FIT, FLOAT64, PRODUCTS, SAMPLES
+from lines import BARE, FIT, FLOAT64, PRODUCTS
+from timing import FEWEST_ROUNDS
 
 
 def head(report: dict[str, Any]) -> list[str]:
@@ -15,8 +16,11 @@ def head(report: dict[str, Any]) -> list[str]:
         "",
         f"{report['rounds']} interleaved rounds, float32. Median (quartiles) ×time over flowcli's in the same round.",
         "lost: the share of the time in which the benchmark did not run, because others did.",
-        "error: the largest difference of any library's log-densities from its own in float64, absolute or relative.",
+        "error: the largest difference of any library's log-densities from its own in float64, absolute or relative;",
+        "where rows are drawn, also of flowcli's samples.",
     ]
+    if report["rounds"] < FEWEST_ROUNDS:
+        text.append(f"A trial: figures need {FEWEST_ROUNDS} rounds.")
     return text + [f"{name} is not installed, and left out." for name in report["missing"]]
 
 
@@ -54,7 +58,10 @@ def line_row(line: dict[str, Any], columns: list[str]) -> str:
     counts = line["parameters"]
     others = [f"{name} {count:,}" for name, count in counts.items() if count != counts["flowcli"]]
     parameters = "; ".join([f"{counts['flowcli']:,}", *others])
-    return row([line["name"], *cells, parameters, f"{max(line['errors'].values()):.0e}", share(line["lost"])])
+    name = line["name"]
+    if line["most_of_others"]:
+        name += f" (others: {line['most_of_others']:,} a round)"
+    return row([name, *cells, parameters, f"{max(line['errors'].values()):.0e}", share(line["lost"])])
 
 
 def notes(lines: list[dict[str, Any]]) -> list[str]:
@@ -62,9 +69,6 @@ def notes(lines: list[dict[str, Any]]) -> list[str]:
     for line in lines:
         for name, why in line["failed"].items():
             said.append(f"{line['name']}: {name} failed: {why}")
-        error = line["errors"].get(SAMPLES)
-        if error is not None:
-            said.append(f"{line['name']}: flowcli's samples in float32 are those in float64 to {error:.0e}")
     return [text for note in dict.fromkeys(said) for text in ("", f"Note: {note}.")]
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ class Benchmark:
         if self.wanted(GROWTH):
             report["growth"] = growth.measure(options.threads)
             self.tell(tables.growing(growth.lines(report["growth"])))
-            if options.write:
+            if options.write and find_spec("matplotlib"):
                 growth.draw(report["growth"], options.write / PICTURE)
                 self.text += ["", f"![Time and memory as they grow]({PICTURE})"]
 

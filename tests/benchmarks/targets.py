@@ -70,6 +70,8 @@ SECONDS = {"flowcli score, one row": 0.35, "flowcli sample --n 1": 0.35, "flowcl
 WITHOUT_TORCH = ("flowcli score, one row", "flowcli sample --n 1")
 MOST_OVER_THE_SUM = 1.3
 MOST_OVERHEAD = 0.05
+# By so much of their number may the parameters of a model differ that has others by its design.
+MOST_DIFFERENT = 0.1
 
 
 def judge(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -108,17 +110,31 @@ def _of_a_line(target: Target, line: dict[str, Any] | None) -> dict[str, Any]:
         theirs = min(peers, key=peers.__getitem__, default="")
     if line is None or target.ours not in line["results"] or theirs not in line["results"]:
         return _verdict(target.name, target.wanted, None, "", False)
-    ours, other = (line["results"][name]["rounds"] for name in (target.ours, theirs))
-    ratio = statistics.median(mine / its for mine, its in zip(ours, other, strict=True))
-    figure = 1 / ratio if target.rate else ratio
+    figure = _figure(target, line, theirs, "rounds")
     holds = (
         figure >= target.limit if target.rate else figure < target.limit if target.strict else figure <= target.limit
     )
-    told = f"{float(f'{figure:.3g}'):g} ×"
+    of_processor = _figure(target, line, theirs, "rounds_of_processor")
+    told = f"{_three(figure)} × (of the processor's time: {_three(of_processor)} ×)"
+    ours, its = line["parameters"][target.ours], line["parameters"].get(theirs)
+    if its is not None and its != ours:
+        holds = holds and abs(its - ours) <= MOST_DIFFERENT * ours
+        told += f", with {its:,} parameters to {ours:,}"
     if line.get("samples_correct") is False:
         holds = False
         told += ", not correct to 1e-5"
     return _verdict(target.name, target.wanted, figure, told, holds)
+
+
+def _figure(target: Target, line: dict[str, Any], theirs: str, kind: str) -> float:
+    """The median over rounds of the ratio of times, or of rates."""
+    ours, other = (line["results"][name][kind] for name in (target.ours, theirs))
+    ratio = statistics.median(mine / its for mine, its in zip(ours, other, strict=True))
+    return 1 / ratio if target.rate else ratio
+
+
+def _three(figure: float) -> str:
+    return f"{float(f'{figure:.3g}'):g}"
 
 
 def _verdict(name: str, wanted: str, figure: float | None, told: str, holds: bool) -> dict[str, Any]:
