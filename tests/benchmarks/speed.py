@@ -72,11 +72,13 @@ class Benchmark:
         self.options = options
         self.device = options.device and torch.device(options.device)
         self.setting = Setting(options.rounds, options.threads, self.device, not options.no_compile)
-        self.libraries = installed(self.device)
+        self.libraries = [name for name in installed(self.device) if self.setting.compiles or "compiled" not in name]
         self.text: list[str] = []
+        others = ["numpy", "pyarrow", *(name for name in ("polars", "jax") if self.device is None and find_spec(name))]
+        packages = ["torch", *dict.fromkeys(package(name)[0] for name in self.libraries), *others]
         known = dict.fromkeys(name.removesuffix(", compiled") for name in (*LIBRARIES, *COMPILING))
         self.report: dict[str, Any] = {
-            **machine(["torch", *dict.fromkeys(package(name)[0] for name in self.libraries)], self.device),
+            **machine(packages, self.device),
             "threads": options.threads,
             "rounds": options.rounds,
             "missing": [] if self.device else [name for name in known if name not in self.libraries],
