@@ -99,8 +99,8 @@ def run(point: Point, threads: int) -> dict[str, float]:
     task = training if point.task == "training" else sampling
     # What the first use of a library takes is not the model's.
     task(replace(point, columns=2, depth=1, width=8, rows=min(point.rows, BATCH)))[0]()
-    work, rows = task(point)
     before = peak()
+    work, rows = task(point)
     seconds = []
     started = time.perf_counter()
     while not seconds or (not point.rows and (len(seconds) < TIMES or time.perf_counter() - started < SECONDS)):

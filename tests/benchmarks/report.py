@@ -121,7 +121,7 @@ def growing(rows: list[list[str]]) -> list[str]:
 
 
 def targets(verdicts: list[dict[str, Any]]) -> list[str]:
-    text = table_head(["target", "wanted", "measured", "holds"])
+    text = table_head(["target", "wanted", "measured", "holds"]) if verdicts else []
     for verdict in verdicts:
         holds = {True: "yes", False: "**no**", None: "not measured"}[verdict["holds"]]
         text.append(row([verdict["name"], verdict["target"], verdict["told"], holds]))

@@ -24,7 +24,7 @@ from timing import busy, load, machine
 
 FOLDER = Path(__file__).parent
 PICTURE = "growth.svg"
-GROWTH = "growth"
+GROWTH = "growth with rows, columns, depth and width"
 
 
 def main() -> None:
@@ -62,7 +62,10 @@ def arguments() -> argparse.Namespace:
         help="only training, scoring and sampling, on this device, beside zuko and nflows",
     )
     parser.add_argument("--no-compile", action="store_true", help="leave out steps under torch.compile")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.only and options.write == FOLDER:
+        parser.error("--write here takes all lines: leave out --only, or name another folder")
+    return options
 
 
 class Benchmark:
@@ -98,8 +101,8 @@ class Benchmark:
             self.time_the_rest()
         report["load_average_after"] = load()
         report["targets"] = judge(report) if self.device is None else []
-        if report["targets"]:
-            self.tell(tables.targets([each for each in report["targets"] if not options.only or each["told"]]))
+        # Where lines were picked, only their targets.
+        self.tell(tables.targets([each for each in report["targets"] if not options.only or each["told"]]))
         self.tell(["", *busy(report)])
         if options.json:
             options.json.write_text(json.dumps(report, indent=1) + "\n")
