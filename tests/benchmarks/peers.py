@@ -64,16 +64,16 @@ class TorchModel:
         return torch.no_grad()(lambda: self.sample(size))
 
     def error(self, rows: Tensor) -> float:
-        if self._loss is None:
+        if self.compiled and self._loss is not None:
+            got = self._loss(rows).detach()
+        else:
             with torch.no_grad():
                 got = self.log_prob(rows)
-        else:
-            got = self._loss(rows).detach()
         self.module.double()
         with torch.no_grad():
             exact = self.log_prob(rows.double())
         self.module.float()
-        return difference(got, exact if self._loss is None else -exact.mean())
+        return difference(got, exact if got.dim() else -exact.mean())
 
 
 def difference(got: Tensor, exact: Tensor) -> float:

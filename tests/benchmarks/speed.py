@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--device",
         choices=("cpu", "cuda"),
-        help="only training, scoring and sampling, on this device, beside zuko and nflows",
+        help="only training, scoring and sampling, on this device, beside zuko, nflows and normflows",
     )
     parser.add_argument("--no-compile", action="store_true", help="leave out steps under torch.compile")
     options = parser.parse_args()
