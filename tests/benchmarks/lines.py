@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from architecture import LEARNING_RATE, Architecture, Call
-from peers import TorchModel, build, difference, flowcli_flow, installed, perturb
+from peers import TorchModel, build, difference, flowcli_flow, flowclis_adam, installed, perturb
 from timing import FEWEST_ROUNDS, Work, interleaved, summary
 from torch import Tensor
 
@@ -234,9 +234,10 @@ def measure_fit(line: Line, setting: Setting, compiled: bool = False) -> dict[st
     numbers = torch.randn(steps * line.rows, features, generator=torch.Generator().manual_seed(1))
     flow = perturbed(line.architecture)
     bare = TorchModel(flow.log_prob, lambda n: flow.sample(torch.rand(n, features)), flow, compiled=compiled)
+    bare.optimizer = flowclis_adam
     works = {
         BARE: Work(bare.training_step(numbers, line.rows), line.rows, steps * line.rows),
-        FIT: Work(epoch_of_fit(flow, numbers, line.rows, compiled), steps * line.rows),
+        FIT: Work(epoch_of_fit(copy.deepcopy(flow), numbers, line.rows, compiled), steps * line.rows),
     }
     timed = interleaved(works, line.rows, setting.rounds, setting.threads)
     return {
@@ -259,15 +260,7 @@ def epoch_of_fit(flow: Any, numbers: Tensor, batch: int, compiled: bool = False)
     columns = tuple(range(numbers.shape[1]))
     density = TableDensity([Factor(None, None, flow)], [Place(columns, (), ())], [], True)
     config = TrainConfig(batch_size=batch, epochs=1, learning_rate=LEARNING_RATE, warmup=0)
-    if fit_compiles():
-        config = config.model_copy(update={"compile": "always" if compiled else "never"})
+    config = config.model_copy(update={"compile": "always" if compiled else "never"})
     none = torch.empty(len(numbers), 0)
     rows = Rows(numbers, none.long(), none, none)
     return lambda: Training(density, rows, rows.slice(0, 0), config, 0).run()
-
-
-def fit_compiles() -> bool:
-    """Whether flowcli's own training can run its loss under torch.compile."""
-    from flowcli.config.schema import TrainConfig
-
-    return "compile" in TrainConfig.model_fields

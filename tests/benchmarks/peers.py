@@ -28,6 +28,10 @@ class TorchModel:
     # Whether a training step runs its loss under torch.compile, and what that took.
     compiled: bool = False
     compile_seconds: float | None = None
+    # Of a module: what sets the gradients of a loss, and what moves the parameters by them.
+    optimizer: Callable[[nn.Module], tuple[Callable[[Tensor], object], Call]] = field(
+        default_factory=lambda: torchs_adam
+    )
     _loss: Callable[[Tensor], Tensor] | None = None
 
     @property
@@ -38,17 +42,15 @@ class TorchModel:
         return -self.log_prob(rows).mean()
 
     def training_step(self, rows: Tensor, size: int) -> Call:
-        """Loss, backward and a step of Adam, of the same kind for all: the one that flowcli trains with."""
-        optimizer = torch.optim.Adam(self.module.parameters(), lr=LEARNING_RATE, fused=True)
+        """Loss, backward and a step of Adam, in one operation for all parameters where there is a choice."""
+        differentiate, move = self.optimizer(self.module)
         # One batch after the other: the flow stays near its start, and Pyro, which knows a tensor again, computes.
         batches = endless(rows, size)
         self._loss = torch.compile(self.loss, dynamic=False) if self.compiled else self.loss
 
         def step() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            loss = self._loss(next(batches))
-            loss.backward()
-            optimizer.step()
+            differentiate(self._loss(next(batches)))
+            move()
 
         if self.compiled:
             before = time.perf_counter()
@@ -74,6 +76,25 @@ class TorchModel:
             exact = self.log_prob(rows.double())
         self.module.float()
         return difference(got, exact if got.dim() else -exact.mean())
+
+
+def torchs_adam(module: nn.Module) -> tuple[Callable[[Tensor], object], Call]:
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE, fused=True)
+
+    def differentiate(loss: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+
+    return differentiate, optimizer.step
+
+
+def flowclis_adam(module: nn.Module) -> tuple[Callable[[Tensor], object], Call]:
+    from flowcli.training.adam import Adam
+    from flowcli.training.flat import FlatParameters
+
+    flat = FlatParameters([list(module.parameters())])
+    adam = Adam([(tensor, 0.0) for tensor in flat.tensors], decoupled=False)
+    return flat.differentiate, lambda: adam.step(LEARNING_RATE)
 
 
 def difference(got: Tensor, exact: Tensor) -> float:
@@ -104,7 +125,7 @@ def flowcli(architecture: Architecture) -> TorchModel:
         device = next(flow.parameters()).device
         return flow.sample(torch.rand(n, architecture.features, device=device))
 
-    return TorchModel(flow.log_prob, sample, flow)
+    return TorchModel(flow.log_prob, sample, flow, optimizer=flowclis_adam)
 
 
 def flowcli_flow(architecture: Architecture) -> nn.Module:
