@@ -173,7 +173,7 @@ class Rejection:
         for row in range(1 if given is None else len(given)):
             context = None if given is None else given.take(np.array([row]))
             try:
-                yield from self.rows(model.sample_chunks(MOST_DRAWN, context, stream_seed(seed, row), set_to), n)
+                yield from self.rows(model.sample_chunks(MOST_DRAWN, context, stream_seed(seed, row), set_to, n), n)
             except DataError as error:
                 if context is None or len(given or ()) == 1:
                     raise

@@ -152,7 +152,7 @@ def fit_table(
         data=data or {},
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    model = Model(header, density, place)
+    model = Model.of(header, density, place)
     test_log_prob, validation_log_prob = (model.score_encoded(part) for part in (prepared.test, prepared.validation))
     gaussian = _gaussian(prepared)
     header.metrics = {

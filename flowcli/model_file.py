@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from flowcli.config.schema import Config
 from flowcli.errors import ModelError
 from flowcli.printable import printable
+from flowcli.programs.stored import KEY, PREFIX, ProgramError, StoredPrograms
 from flowcli.tables.columns import MOST_COLUMNS, Column
-from flowcli.tensor_file import FORMAT_VERSION, TensorFacts, read_json, read_tensor_header
+from flowcli.tensor_file import TensorFacts, read_json, read_tensor_header, sealed
 
+if TYPE_CHECKING:
+    import numpy as np
+
+# The second version has programs.
+MODEL_VERSION = "2"
+READABLE_VERSIONS = ("1", MODEL_VERSION)
 LONGEST_REASON = 200
 # To tell the first of very many takes as long as to tell them all.
 MOST_ERRORS = 1000
@@ -43,7 +52,7 @@ class ModelHeader(BaseModel):
 
     def to_metadata(self) -> dict[str, str]:
         """The header as safetensors metadata."""
-        return {"format_version": FORMAT_VERSION, "flowcli": self.model_dump_json()}
+        return {"format_version": MODEL_VERSION, "flowcli": self.model_dump_json()}
 
 
 class _Summary(BaseModel):
@@ -89,17 +98,31 @@ class _Told(BaseModel):
     data: Data
 
 
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file whose header has been read: what it says of itself, of its weights, and of what its programs need.
+
+    ``programs`` is ``None`` where the file has none.
+    """
+
+    path: Path
+    header: ModelHeader
+    weights: dict[str, TensorFacts]
+    constants: dict[str, TensorFacts]
+    programs: StoredPrograms | None
+
+
 def read_header(path: Path) -> ModelHeader:
     """Read and check the header; the weights are not touched.
 
     Raises:
         ModelError: the file is not a model of flowcli, is cut short, or is of an unknown format version.
     """
-    return read_model_file(path)[0]
+    return read_model_file(path).header
 
 
-def read_model_file(path: Path) -> tuple[ModelHeader, dict[str, TensorFacts]]:
-    """The header, and which tensors the file says that it has.
+def read_model_file(path: Path) -> ModelFile:
+    """Everything but the tensors themselves.
 
     Raises:
         ModelError: as with :func:`read_header`.
@@ -108,14 +131,60 @@ def read_model_file(path: Path) -> tuple[ModelHeader, dict[str, TensorFacts]]:
     if "flowcli_checkpoint" in file.metadata:
         raise ModelError(f"{path}: a checkpoint, not a model; flowcli fit --resume {path.parent} goes on with it")
     version = file.metadata.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{path}: format version {version!r} is not known to this flowcli, which reads {FORMAT_VERSION!r}"
-        )
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(map(repr, READABLE_VERSIONS))
+        raise ModelError(f"{path}: format version {version!r} is not known to this flowcli, which reads {known}")
     value = checked_json(path, file.metadata.get("flowcli", ""))
     header = checked(path, ModelHeader, value)
     checked(path, _Told, value)
-    return header, file.tensors
+    programs = None
+    if KEY in file.metadata:
+        try:
+            programs = StoredPrograms.of(checked_json(path, file.metadata[KEY]))
+        except ProgramError as error:
+            raise ModelError(f"{path}: damaged program: {error}") from None
+    constants = {name: facts for name, facts in file.tensors.items() if name.startswith(PREFIX)}
+    if constants.keys() != (programs.types.keys() if programs else set()):
+        raise ModelError(f"{path}: damaged: its tensors are not those of its programs")
+    weights = {name: facts for name, facts in file.tensors.items() if name not in constants}
+    return ModelFile(path, header, weights, constants, programs)
+
+
+def load_arrays(file: ModelFile) -> dict[str, np.ndarray]:
+    """The tensors of a file with programs, as these take them: weights in float64, constants in their types.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    assert file.programs is not None
+    types = file.programs.types
+    try:
+        arrays = load_file(file.path)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise ModelError(f"{file.path}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
+    if not all(np.isfinite(array).all() for name, array in arrays.items() if name in file.weights):
+        raise ModelError(f"{file.path}: damaged: a weight is not a finite number")
+    return {
+        name: array.astype(types.get(name, np.float64 if array.dtype.kind == "f" else array.dtype))
+        for name, array in arrays.items()
+    }
+
+
+def model_bytes(
+    header: ModelHeader,
+    weights: Mapping[str, np.ndarray],
+    programs: StoredPrograms,
+    constants: Mapping[str, np.ndarray],
+) -> bytes:
+    """The contents of a model file."""
+    from safetensors.numpy import save
+
+    metadata = {**header.to_metadata(), KEY: programs.to_json()}
+    return sealed(save({**weights, **constants}, metadata=metadata))
 
 
 def checked_json(path: Path, text: str) -> Any:

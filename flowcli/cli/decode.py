@@ -27,11 +27,9 @@ def decode(
 
     path = resolve_model(model)
     from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.threads import use_one_thread
-    from flowcli.model import Model
+    from flowcli.cli.loading import load_model
 
-    use_one_thread()
-    loaded = Model.load(path, device)
+    loaded = load_model(path, device)
     encoder = loaded.encoder
     as_they_are = used_names([*encoder.partial, *encoder.discrete, *encoder.context])
     tables = chunks(names, encoding, as_they_are.union(encoder.latent_names))

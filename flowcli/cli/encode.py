@@ -29,10 +29,8 @@ def encode(
 
     path = resolve_model(model)
     from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.threads import use_one_thread
-    from flowcli.model import Model
+    from flowcli.cli.loading import load_model
 
-    use_one_thread()
-    loaded = Model.load(path, device)
+    loaded = load_model(path, device)
     tables = chunks(names, encoding, used_names(loaded.header.columns))
     write_tables((loaded.encode(table) for table in tables), output, form)

@@ -86,10 +86,7 @@ def sample(
     rest = {name: value for name, value in values.items() if name not in context and name not in set_to}
     condition = Condition(columns, rest, expression)
 
-    from flowcli.cli.threads import use_one_thread
-    from flowcli.model import Model
-
-    use_one_thread()
+    from flowcli.cli.loading import load_model
 
     if seed is None:
         import secrets
@@ -97,7 +94,7 @@ def sample(
         seed = secrets.randbits(63)
         messages.detail(f"seed {seed}")
     table = _given_table({name: values[name] for name in values if name in context}, given_file)
-    loaded = Model.load(path, device)
+    loaded = load_model(path, device)
     if not condition:
         write_tables(loaded.sample_chunks(n, table, seed, set_to), output, form)
         return

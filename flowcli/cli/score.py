@@ -61,12 +61,10 @@ def score(
 
     path = resolve_model(model)
     from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.threads import use_one_thread
-    from flowcli.model import Model
+    from flowcli.cli.loading import load_model
     from flowcli.tables.keep import KeptColumns
 
-    use_one_thread()
-    loaded = Model.load(path, device)
+    loaded = load_model(path, device)
     used = None if append else used_names(loaded.header.columns) | {*copied}
     kept = KeptColumns(None if append else copied)
     write_tables(_scores(loaded, chunks(files, encoding, used), kept, on_bad_row.value), output, form)

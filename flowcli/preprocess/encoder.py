@@ -18,7 +18,7 @@ from flowcli.tables.cells import as_numbers, as_text, is_number_type
 from flowcli.tables.columns import LARGEST_WHOLE, Column, describe_missing
 from flowcli.tables.dates import written_dates
 from flowcli.tables.table import Table
-from flowcli.transforms.supports import PLACEHOLDER, Support
+from flowcli.transforms.support import PLACEHOLDER, Support
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -85,6 +85,11 @@ class TableEncoder:
         )
 
     @property
+    def context_features(self) -> int:
+        """How wide the encoded context is."""
+        return sum(_context_width(column) for column in self.context)
+
+    @property
     def modelled(self) -> int:
         """How many columns the density is over."""
         return len(self.numbers) + len(self.labels) + len(self.ordinals)
@@ -96,8 +101,7 @@ class TableEncoder:
 
     def empty(self) -> Encoded:
         """No rows."""
-        width = sum(_context_width(column) for column in self.context)
-        shapes = len(self.numbers), len(self.labels) + len(self.partial), len(self.ordinals), width
+        shapes = len(self.numbers), len(self.labels) + len(self.partial), len(self.ordinals), self.context_features
         numbers, labels, ordinals, context = (np.empty((0, columns)) for columns in shapes)
         return Encoded(numbers, labels.astype(np.int64), ordinals, context, np.zeros(0, dtype=bool), {})
 

@@ -6,6 +6,7 @@ argument is given, defaults too. Views and operations in place share memory as P
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from flowcli.programs.stored import TYPES
+
 Array = np.ndarray
 
-DTYPES = {"float64": np.float64, "float32": np.float32, "int64": np.int64, "bool": np.bool_}
+DTYPES = {name: np.dtype(name) for name in TYPES}
 # An element of what is computed one number at a time, in elements of other operations.
 SLOW = 64
 
@@ -174,14 +177,6 @@ def _logit(array: Array, eps: float | None) -> Array:
     return np.log(inside / (1.0 - inside))
 
 
-def _logaddexp(one: Array, other: Array) -> Array:
-    return np.logaddexp(one, other)
-
-
-def _divided(one: Any, other: Any, mode: str | None = None) -> Array:
-    return np.true_divide(one, other)
-
-
 # --- shapes
 
 
@@ -228,7 +223,7 @@ def _select(array: Array, dim: int, index: int) -> Array:
 
 def _split(array: Array, sizes: Sequence[int], dim: int) -> list[Array]:
     ends = np.cumsum([0, *sizes]).tolist()
-    return [_slice(array, dim, start, end, 1) for start, end in zip(ends, ends[1:], strict=False)]
+    return [_slice(array, dim, start, end, 1) for start, end in itertools.pairwise(ends)]
 
 
 def _split_evenly(array: Array, size: int, dim: int) -> list[Array]:

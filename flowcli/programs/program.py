@@ -10,18 +10,14 @@ from typing import Any
 import numpy as np
 
 from flowcli.programs.operations import DTYPES, OPERATIONS, Operation
+from flowcli.programs.stored import ProgramError
 
 Array = np.ndarray
 
 MOST_OPERATIONS = 20_000
-MOST_ROWS = 1024
 # Of the numbers that one run makes or looks at.
 MOST_WORK = 1 << 25
 _NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-
-
-class ProgramError(Exception):
-    """A program is not one, asks for too much, or does not fit the model."""
 
 
 @dataclass(frozen=True)

@@ -118,10 +118,7 @@ class Recording(TorchDispatchMode):
         wanted = [self._number_of(tensor)[0] for tensor in results]
         kept = self._needed(wanted)
         numbers = {number: number for number in range(self._inputs)}
-        used = sorted(
-            {n for _, arguments, _, _ in kept for n in _references(arguments)}
-            | {*wanted}
-        )
+        used = sorted({n for _, arguments, _, _ in kept for n in _references(arguments)} | {*wanted})
         tensors, constants = [], {}
         for number in used:
             if number in self._names:

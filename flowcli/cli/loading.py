@@ -1,0 +1,24 @@
+"""The model of a command that computes with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowcli.model import Model
+
+
+def load_model(path: Path, device: str) -> Model:
+    """Load a model; it computes on one thread.
+
+    Raises:
+        ModelError: the file is damaged or is not a model of flowcli.
+    """
+    # NumPy starts its threads when it is imported, and programs are too small for more than one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from flowcli.cli.threads import use_one_thread
+    from flowcli.model import Model
+
+    return Model.load(path, device, before_torch=use_one_thread)
