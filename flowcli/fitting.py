@@ -145,7 +145,7 @@ def fit_table(
         raise Interrupted(f"interrupted in epoch {result.epoch + 1}")
     observer.trained(result)
     header = ModelHeader(
-        config=config,
+        make_config=lambda: config,
         columns=list(encoder.columns),
         metrics={},
         versions=_versions(),

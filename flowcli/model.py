@@ -18,6 +18,7 @@ from flowcli.model_file import ModelFile, ModelHeader, load_arrays, model_bytes,
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.programs.engine import ProgramEngine
 from flowcli.runs import resolve_model
+from flowcli.tables.arrays import texts
 from flowcli.tables.table import Origin, Table, from_dataframe
 from flowcli.transforms.support import PLACEHOLDER
 
@@ -257,7 +258,7 @@ class Model:
         """One row of the columns that are set, and the factors that these are."""
         layout = self.encoder.layout
         needed = {*layout.modelled, *(name for name, _ in layout.context)}
-        cells = pa.table({name: pa.array([set_to.get(name)], pa.string()) for name in needed})
+        cells = pa.table({name: texts([set_to.get(name)]) for name in needed})
         row = self.encoder.encode(Table(cells, (Origin("the values given", 1, 1),)))
         positions = (
             {at for at, name in enumerate(names) if name in set_to}

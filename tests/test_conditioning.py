@@ -23,7 +23,7 @@ from flowcli.tables.table import Table, from_dataframe
 
 
 def column(name: str, kind: str, **more: Any) -> Column:
-    return Column.model_validate({"name": name, "kind": kind, "reason": "test", **more})
+    return Column(name=name, kind=kind, reason="test", **more)
 
 
 AGE = column("age", "number", decimals=0, step=1.0, lower=0.0)

@@ -79,8 +79,10 @@ def sample(
         raise UsageError("--given-file: the model has no context columns")
     from flowcli.conditioning import Condition, Rejection, settable
 
-    assert header.config.flow is not None
-    names = settable(header.config.flow, columns, values)
+    names: list[str] = []
+    if values.keys() - {*context}:
+        assert header.config.flow is not None
+        names = settable(header.config.flow, columns, values)
     _refuse_mistakes(columns, values, [] if given_file is not None else context, names)
     set_to = {name: values[name] for name in names}
     rest = {name: value for name, value in values.items() if name not in context and name not in set_to}
@@ -132,6 +134,7 @@ def _refuse_mistakes(columns: list[Column], values: dict[str, str], needed: list
 def _given_table(values: dict[str, str], file: str | None) -> Table | None:
     import pyarrow as pa
 
+    from flowcli.tables.arrays import texts
     from flowcli.tables.read import read_table
     from flowcli.tables.table import Origin, Table
 
@@ -139,4 +142,5 @@ def _given_table(values: dict[str, str], file: str | None) -> Table | None:
         return read_table([file])
     if not values:
         return None
-    return Table(pa.table({name: [value] for name, value in values.items()}), (Origin("--given", 1, 1),))
+    cells = pa.table({name: texts([value]) for name, value in values.items()})
+    return Table(cells, (Origin("--given", 1, 1),))

@@ -72,7 +72,8 @@ def score(
 
 def _scores(model: Model, tables: Iterable[Table], kept: KeptColumns, on_bad_row: str) -> Iterator[pa.Table]:
     import numpy as np
-    import pyarrow as pa
+
+    from flowcli.tables.arrays import numbers
 
     unseen = beyond = empty = 0
     for table in tables:
@@ -80,7 +81,7 @@ def _scores(model: Model, tables: Iterable[Table], kept: KeptColumns, on_bad_row
         unseen += int(scores.unseen_label.sum())
         beyond += int((np.isneginf(scores.log_prob) & ~scores.unseen_label).sum())
         empty += int(np.isnan(scores.log_prob).sum())
-        yield kept.beside(table, "log_prob", pa.array(scores.log_prob, from_pandas=True))
+        yield kept.beside(table, "log_prob", numbers(scores.log_prob, np.isnan(scores.log_prob)))
     if unseen:
         messages.note(f"{_rows(unseen)} of probability zero (-inf): a label that was not in training")
     if beyond:

@@ -39,7 +39,7 @@ def show(
 
     header = read_header(path)
     if as_json:
-        write_json({"model": str(path), **header.model_dump(mode="json")})
+        write_json({"model": str(path), **header.as_json()})
         return
     write_text(_described(str(path), header))
 

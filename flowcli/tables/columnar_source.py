@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from flowcli.tables.streams import BLOCK_BYTES
 
@@ -35,6 +34,7 @@ def columnar_cells(stream: io.BufferedReader) -> Iterator[pa.Table] | None:
 
 
 def _parquet(stream: io.BufferedReader) -> Iterator[pa.Table]:
+
     with _seekable(stream) as file:
         # By default whole row groups are held.
         parquet = pa.parquet.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)

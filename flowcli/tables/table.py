@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from flowcli.errors import DataError
+from flowcli.tables.arrays import integers
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Table:
 
     def take(self, rows: np.ndarray) -> Table:
         """The rows at these indices."""
-        return Table(self.cells.take(pa.array(rows)), self.origins, rows if self.index is None else self.index[rows])
+        return Table(self.cells.take(integers(rows)), self.origins, rows if self.index is None else self.index[rows])
 
 
 def concatenate(tables: Sequence[Table]) -> Table:
