@@ -100,7 +100,7 @@ class Model:
 
         programs = None
         if device in ("auto", "cpu") and "torch" not in sys.modules:
-            programs = _programs(file)
+            programs = program_engine(file)
         model = cls(header, torch_engine, programs)
         if programs is None:
             torch_engine()
@@ -296,7 +296,7 @@ class Model:
             raise DataError(f"{table.locate(int(rows[0]))}, column {name!r}: {value!r} was not among the training rows")
 
 
-def _programs(file: ModelFile) -> ProgramEngine | None:
+def program_engine(file: ModelFile) -> ProgramEngine | None:
     """The programs of a model file, or ``None`` if it has none.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def record_programs(density: TableDensity, context_features: int) -> tuple[Store
             continue
         tried = [_inputs(density, context_features, inputs, far) for far in (False, True)]
         try:
-            value, its_constants = recorded(lambda n=name, i=tried[0]: _call(density, n, i), tried[0], weights)
+            value, its_constants = recorded(partial(_call, density, name), tried[0], weights)
             _check(density, name, value, {**arrays, **its_constants}, tried)
         except (NotRecordableError, ProgramError):
             continue
@@ -75,7 +76,8 @@ def _inputs(density: TableDensity, context_features: int, count: int, far: bool)
 
 def _call(density: TableDensity, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
     if name == "sample":
-        drawn = density.sample(*inputs)
+        uniforms, context = inputs
+        drawn = density.sample(uniforms, context)
         return [drawn.numbers, drawn.labels, drawn.ordinals]
     result: Tensor = getattr(density, name)(Rows(*inputs))
     return [result]

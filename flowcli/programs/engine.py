@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,13 +53,18 @@ class ProgramEngine:
         return self.has(function) and self._steps + self._cost(function, rows) <= MOST_STEPS
 
     def log_prob(self, rows: Encoded) -> Floats:
-        return self._run("log_prob", _parts(rows), [((), np.float64)])[0]
+        return self._one("log_prob", rows)
 
     def encode(self, rows: Encoded) -> Floats:
-        return self._run("encode", _parts(rows), [((self.widths[0],), np.float64)])[0]
+        return self._one("encode", rows, self.widths[0])
 
     def decode(self, rows: Encoded) -> Floats:
-        return self._run("decode", _parts(rows), [((self.widths[0],), np.float64)])[0]
+        return self._one("decode", rows, self.widths[0])
+
+    def _one(self, function: str, rows: Encoded, *shape: int) -> Floats:
+        inputs = [rows.numbers, rows.labels, rows.ordinals, rows.context]
+        found: Floats = self._run(function, inputs, [(shape, np.float64)])[0]
+        return found
 
     def sample(self, uniforms: Floats, context: Floats) -> Drawn:
         numbers, labels, ordinals = self.widths
@@ -83,12 +89,12 @@ class ProgramEngine:
         return -(-rows // self.stored.rows) * len(self._program(function).steps)
 
     def _run(
-        self, function: str, inputs: Sequence[np.ndarray], shapes: Sequence[tuple[tuple[int, ...], type]]
-    ) -> list[np.ndarray]:
+        self, function: str, inputs: Sequence[np.ndarray], shapes: Sequence[tuple[tuple[int, ...], Any]]
+    ) -> list[Any]:
         """The function's results, of these shapes, the rows left out."""
         program, size, rows = self._program(function), self.stored.rows, len(inputs[0])
         self._steps += self._cost(function, rows)
-        results = [np.empty((rows, *shape), dtype) for shape, dtype in shapes]
+        results: list[np.ndarray] = [np.empty((rows, *shape), dtype) for shape, dtype in shapes]
         for start in range(0, rows, size):
             # The last rows stand there more than once, so that there are always as many.
             chosen = np.minimum(np.arange(start, start + size), rows - 1)
@@ -105,7 +111,3 @@ class ProgramEngine:
 
     def _damaged(self, what: str) -> ModelError:
         return ModelError(f"{self.source}: damaged program: {what}")
-
-
-def _parts(rows: Encoded) -> list[np.ndarray]:
-    return [rows.numbers, rows.labels, rows.ordinals, rows.context]

@@ -16,7 +16,7 @@ import numpy as np
 
 from flowcli.programs.stored import TYPES
 
-Array = np.ndarray
+Array = np.ndarray[Any, Any]
 
 DTYPES = {name: np.dtype(name) for name in TYPES}
 # An element of what is computed one number at a time, in elements of other operations.
@@ -77,7 +77,7 @@ def _product(one: Array, other: Array) -> int:
 
 
 def _product_into(into: Array, one: Array, other: Array, *_: Any) -> int:
-    return _product(one, other) + 2 * max(into.size, one.shape[0] * other.shape[-1])
+    return int(_product(one, other) + 2 * max(into.size, one.shape[0] * other.shape[-1]))
 
 
 def _pieces(array: Array, count: int) -> int:
@@ -90,11 +90,13 @@ def _indexed(array: Array, indices: Sequence[Array | None], *_: Any) -> int:
     if any(index.dtype != np.int64 for index in given):
         raise TypeError("an index is not of whole numbers")
     rest = [size for at, size in enumerate(array.shape) if at >= len(indices) or indices[at] is None]
-    return _broadcast(*given) * math.prod(rest)
+    return int(_broadcast(*given) * math.prod(rest))
 
 
 def _selected(array: Array, dim: int, index: Array) -> int:
-    return index.size * math.prod(size for at, size in enumerate(array.shape) if at != dim % array.ndim) + array.size
+    return int(
+        index.size * math.prod(size for at, size in enumerate(array.shape) if at != dim % array.ndim) + array.size
+    )
 
 
 # --- functions that NumPy has not
@@ -154,7 +156,7 @@ def _gelu(array: Array) -> Array:
     return 0.5 * array * (1.0 + _each(math.erf)(array * math.sqrt(0.5)))
 
 
-def _log_sum_exp(array: Array, dim: Sequence[int], keepdim: bool) -> Array:
+def _log_sum_exp(array: Array, dim: Sequence[int], keepdim: bool) -> Any:
     axes = tuple(dim)
     largest = array.max(axis=axes, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0.0)
@@ -162,12 +164,12 @@ def _log_sum_exp(array: Array, dim: Sequence[int], keepdim: bool) -> Array:
     return total if keepdim else total.squeeze(axis=axes)
 
 
-def _log_softmax(array: Array, dim: int) -> Array:
+def _log_softmax(array: Array, dim: int) -> Any:
     away = array - array.max(axis=dim, keepdims=True)
     return away - np.log(np.exp(away).sum(axis=dim, keepdims=True))
 
 
-def _softmax(array: Array, dim: int) -> Array:
+def _softmax(array: Array, dim: int) -> Any:
     powers = np.exp(array - array.max(axis=dim, keepdims=True))
     return powers / powers.sum(axis=dim, keepdims=True)
 
@@ -184,23 +186,23 @@ def _flatten_dims(array: Array, dim: Sequence[int] | None) -> tuple[int, ...] | 
     return None if not dim else tuple(dim)
 
 
-def _sum(array: Array, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Array:
+def _sum(array: Array, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Any:
     return array.sum(axis=_flatten_dims(array, dim), keepdims=keepdim, dtype=dtype)
 
 
-def _mean(array: Array, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Array:
+def _mean(array: Array, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Any:
     return array.mean(axis=_flatten_dims(array, dim), keepdims=keepdim, dtype=dtype)
 
 
-def _amax(array: Array, dim: Sequence[int], keepdim: bool) -> Array:
+def _amax(array: Array, dim: Sequence[int], keepdim: bool) -> Any:
     return array.max(axis=_flatten_dims(array, dim), keepdims=keepdim)
 
 
-def _amin(array: Array, dim: Sequence[int], keepdim: bool) -> Array:
+def _amin(array: Array, dim: Sequence[int], keepdim: bool) -> Any:
     return array.min(axis=_flatten_dims(array, dim), keepdims=keepdim)
 
 
-def _argmax(array: Array, dim: int | None, keepdim: bool) -> Array:
+def _argmax(array: Array, dim: int | None, keepdim: bool) -> Any:
     return np.argmax(array, axis=dim, keepdims=keepdim)
 
 
@@ -313,11 +315,11 @@ def _in_place(function: Callable[..., Array]) -> Callable[..., None]:
 # --- arithmetic with the factors that ATen has
 
 
-def _add(one: Any, other: Any, alpha: float) -> Array:
+def _add(one: Any, other: Any, alpha: float) -> Any:
     return one + other if alpha == 1 else one + alpha * other
 
 
-def _subtract(one: Any, other: Any, alpha: float) -> Array:
+def _subtract(one: Any, other: Any, alpha: float) -> Any:
     return one - other if alpha == 1 else one - alpha * other
 
 
@@ -349,19 +351,19 @@ def _matrix(array: Array, dimensions: int = 2) -> Array:
     return array
 
 
-def _mm(one: Array, other: Array) -> Array:
+def _mm(one: Array, other: Array) -> Any:
     return _matrix(one) @ _matrix(other)
 
 
-def _bmm(one: Array, other: Array) -> Array:
+def _bmm(one: Array, other: Array) -> Any:
     return _matrix(one, 3) @ _matrix(other, 3)
 
 
-def _mv(one: Array, other: Array) -> Array:
+def _mv(one: Array, other: Array) -> Any:
     return _matrix(one) @ _matrix(other, 1)
 
 
-def _solve_triangular(matrix: Array, right: Array, upper: bool, left: bool, unitriangular: bool) -> Array:
+def _solve_triangular(matrix: Array, right: Array, upper: bool, left: bool, unitriangular: bool) -> Any:
     """Substitution, a row of all matrices after the other."""
     if not left:
         turned = _solve_triangular(matrix.swapaxes(-1, -2), right.swapaxes(-1, -2), not upper, True, unitriangular)
@@ -381,7 +383,7 @@ def _solve_triangular(matrix: Array, right: Array, upper: bool, left: bool, unit
 def _solve_work(matrix: Array, right: Array, *_: Any) -> int:
     batch = math.prod(np.broadcast_shapes(matrix.shape[:-2], right.shape[:-2]))
     rows, columns = right.shape[-2:]
-    return batch * rows * columns * (matrix.shape[-1] + 4) + SLOW * rows
+    return int(batch * rows * columns * (matrix.shape[-1] + 4) + SLOW * rows)
 
 
 def _inverse(matrix: Array) -> tuple[Array, Array]:
@@ -389,10 +391,10 @@ def _inverse(matrix: Array) -> tuple[Array, Array]:
 
 
 def _inverse_work(matrix: Array, *_: Any) -> int:
-    return matrix.size * matrix.shape[-1]
+    return int(matrix.size * matrix.shape[-1])
 
 
-def _norm(array: Array, order: float, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Array:
+def _norm(array: Array, order: float, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Any:
     if order != 2:
         raise ValueError("a norm of another order")
     return np.sqrt((array * array).sum(axis=_flatten_dims(array, dim), keepdims=keepdim, dtype=dtype))

@@ -27,7 +27,7 @@ class NotRecordableError(Exception):
     """A function does something that a program cannot: it looks at values, or needs an operation that is not there."""
 
 
-class Recording(TorchDispatchMode):
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the operations of what runs within; afterwards :meth:`program` makes a program of them.
 
     What depends on the weights alone may look at values, and use operations that there are not: its results are then
@@ -35,7 +35,7 @@ class Recording(TorchDispatchMode):
     """
 
     def __init__(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         # Of each tensor: its number, and whether the inputs have no part in it.
         self._known: Any = WeakTensorKeyDictionary()
         self._operations: list[tuple[str, list[Any], list[int], str]] = []
@@ -119,7 +119,8 @@ class Recording(TorchDispatchMode):
         kept = self._needed(wanted)
         numbers = {number: number for number in range(self._inputs)}
         used = sorted({n for _, arguments, _, _ in kept for n in _references(arguments)} | {*wanted})
-        tensors, constants = [], {}
+        tensors: list[str] = []
+        constants: dict[str, np.ndarray] = {}
         for number in used:
             if number in self._names:
                 tensors.append(self._names[number])
@@ -198,7 +199,7 @@ def _tensors(argument: Any) -> list[Tensor]:
 
 
 def recorded(
-    function: Callable[[], Sequence[Tensor]], inputs: Sequence[Tensor], weights: Mapping[str, Tensor]
+    function: Callable[[Sequence[Tensor]], Sequence[Tensor]], inputs: Sequence[Tensor], weights: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The program of a function of the inputs, as JSON, and its constants.
 
@@ -207,5 +208,5 @@ def recorded(
     """
     recording = Recording(inputs, weights)
     with torch.no_grad(), recording:
-        results = function()
+        results = function(inputs)
     return recording.program(results)
