@@ -139,8 +139,10 @@ class Model:
         table = _as_table(table)
         encoded = self._encoded(table, on_bad_row)
         log_prob = self.score_encoded(encoded)
-        log_prob[list(encoded.bad)] = np.nan
-        broken = np.setdiff1d(np.flatnonzero(np.isnan(log_prob)), list(encoded.bad))
+        good = np.ones(len(log_prob), dtype=bool)
+        good[list(encoded.bad)] = False
+        broken = np.flatnonzero(np.isnan(log_prob) & good)
+        log_prob[~good] = np.nan
         if len(broken):
             raise ModelError(f"{table.locate(int(broken[0]))}: the model's arithmetic fails on this row")
         return Scores(log_prob, (encoded.labels < 0).any(axis=1) & ~np.isnan(log_prob))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class ModelHeader:
     need it.
     """
 
-    make_config: Callable[[], Config]
+    make_config: Callable[[], Config] = field(compare=False, repr=False)
     columns: list[Column]
     metrics: dict[str, Any]
     versions: dict[str, str]

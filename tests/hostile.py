@@ -349,18 +349,7 @@ def reprogrammed(content: bytes, dice: random.Random) -> bytes:
     return put_together(header, weights)
 
 
-PROGRAM_WORDS = [
-    "repeat",
-    "expand",
-    "eye",
-    "bmm",
-    "lgamma",
-    "new_zeros",
-    "cat",
-    "index_put_",
-    "unbind.int",
-    "__class__",
-]
+PROGRAM_WORDS = ["repeat", "expand", "eye", "bmm", "lgamma", "new_zeros", "cat", "index_put_", "unbind.int", "view"]
 MODEL_CHANGES: list[Callable[[bytes, random.Random], bytes]] = [
     flipped, overwritten, cut, restated, restated, misjudged, misjudged, retensored, relabelled, reweighted,
     reprogrammed, reprogrammed,
@@ -483,7 +472,7 @@ def use(path: Path, rows: Any, known: Any = None) -> str:
         told = _described("m", file)
         assert obeyed(told.replace("\n", "")) == ""
         done = "shown"
-        if file.programs != known:
+        if file.programs is not None and file.programs != known:
             run_programs(file, rows)
         model = Model.load(path, "cpu")
         done = "loaded"
@@ -521,8 +510,9 @@ def run_programs(file: Any, rows: Any) -> None:
             else:
                 getattr(engine, function)(encoded)
         except ModelError as error:
-            assert str(file.path) in str(error), "the file is not named"
-            assert len(str(error).splitlines()) == 1
+            message = str(error)
+            assert str(file.path) in message, "the file is not named"
+            assert len(message.splitlines()) == 1
 
 
 def use_config(path: Path) -> str:

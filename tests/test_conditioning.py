@@ -277,7 +277,7 @@ class Die:
     asked: list[int] = field(default_factory=list)
 
     def sample_chunks(
-        self, n: int, given: Table | None = None, seed: int | None = None, set_to: None = None
+        self, n: int, given: Table | None = None, seed: int | None = None, set_to: None = None, needed: int = 0
     ) -> Iterator[pa.Table]:
         rng = np.random.default_rng(seed)
         self.asked.append(n)

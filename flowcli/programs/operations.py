@@ -323,11 +323,11 @@ def _subtract(one: Any, other: Any, alpha: float) -> Any:
     return one - other if alpha == 1 else one - alpha * other
 
 
-def _reverse_subtract(one: Any, other: Any, alpha: float) -> Array:
+def _reverse_subtract(one: Any, other: Any, alpha: float) -> Any:
     return _subtract(other, one, alpha)
 
 
-def _addmm(into: Array, one: Array, other: Array, beta: float, alpha: float) -> Array:
+def _addmm(into: Array, one: Array, other: Array, beta: float, alpha: float) -> Any:
     product = one @ other
     return product + into if beta == alpha == 1 else alpha * product + beta * into
 
