@@ -152,8 +152,277 @@ def _leaky_relu(array: Array, slope: float) -> Array:
     return np.where(array > 0, array, array * slope)
 
 
-def _gelu(array: Array) -> Array:
-    return 0.5 * array * (1.0 + _each(math.erf)(array * math.sqrt(0.5)))
+def _log_sum_exp(array: Array, dim: Sequence[int], keepdim: bool) -> Any:
+    axes = tuple(dim)
+    largest = array.max(axis=axes, keepdims=True)
+    largest = np.where(np.isfinite(largest), largest, 0.0)
+    total = np.log(np.exp(array - largest).sum(axis=axes, keepdims=True)) + largest
+    return total if keepdim else total.squeeze(axis=axes)
+
+
+def _log_softmax(array: Array, dim: int) -> Any:
+    away = array - array.max(axis=dim, keepdims=True)
+    return away - np.log(np.exp(away).sum(axis=dim, keepdims=True))
+
+
+def _softmax(array: Array, dim: int) -> Any:
+    powers = np.exp(array - array.max(axis=dim, keepdims=True))
+    return powers / powers.sum(axis=dim, keepdims=True)
+
+
+def _logit(array: Array, eps: float | None) -> Array:
+    inside = array if eps is None else array.clip(eps, 1.0 - eps)
+    return np.log(inside / (1.0 - inside))
+
+
+# --- shapes
+
+
+def _flatten_dims(array: Array, dim: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if not dim else tuple(dim)
+
+
+def _sum(array: Array, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Any:
+    return array.sum(axis=_flatten_dims(array, dim), keepdims=keepdim, dtype=dtype)
+
+
+def _mean(array: Array, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Any:
+    return array.mean(axis=_flatten_dims(array, dim), keepdims=keepdim, dtype=dtype)
+
+
+def _amax(array: Array, dim: Sequence[int], keepdim: bool) -> Any:
+    return array.max(axis=_flatten_dims(array, dim), keepdims=keepdim)
+
+
+def _amin(array: Array, dim: Sequence[int], keepdim: bool) -> Any:
+    return array.min(axis=_flatten_dims(array, dim), keepdims=keepdim)
+
+
+def _argmax(array: Array, dim: int | None, keepdim: bool) -> Any:
+    return np.argmax(array, axis=dim, keepdims=keepdim)
+
+
+def _squeeze(array: Array, dim: int) -> Array:
+    return array.squeeze(dim) if array.ndim and array.shape[dim] == 1 else array[...]
+
+
+def _expand(array: Array, size: Sequence[int]) -> Array:
+    ahead = len(size) - array.ndim
+    return np.broadcast_to(array, [array.shape[at - ahead] if n == -1 else n for at, n in enumerate(size)])
+
+
+def _slice(array: Array, dim: int, start: int | None, end: int | None, step: int) -> Array:
+    return array[(slice(None),) * (dim % array.ndim) + (slice(start, end, step),)]
+
+
+def _select(array: Array, dim: int, index: int) -> Array:
+    return array[(slice(None),) * (dim % array.ndim) + (index, ...)]
+
+
+def _split(array: Array, sizes: Sequence[int], dim: int) -> list[Array]:
+    ends = np.cumsum([0, *sizes]).tolist()
+    return [_slice(array, dim, start, end, 1) for start, end in itertools.pairwise(ends)]
+
+
+def _split_evenly(array: Array, size: int, dim: int) -> list[Array]:
+    if size < 1:
+        raise ValueError("pieces of no size")
+    return [_slice(array, dim, start, start + size, 1) for start in range(0, array.shape[dim], size)]
+
+
+def _permute(array: Array, dims: Sequence[int]) -> Array:
+    return array.transpose(dims)
+
+
+def _t(array: Array) -> Array:
+    if array.ndim > 2:
+        raise ValueError("not a matrix")
+    return array.T
+
+
+def _repeat(array: Array, repeats: Sequence[int]) -> Array:
+    return np.tile(array, repeats)
+
+
+def _diagonal(array: Array, offset: int, dim1: int, dim2: int) -> Array:
+    return array.diagonal(offset, dim1, dim2)
+
+
+def _diag_embed(array: Array, offset: int, dim1: int, dim2: int) -> Array:
+    if (offset, dim1, dim2) != (0, -2, -1):
+        raise ValueError("a diagonal elsewhere")
+    return array[..., None] * np.eye(array.shape[-1])
+
+
+def _pad(array: Array, pad: Sequence[int], value: float) -> Array:
+    pairs = [(pad[at], pad[at + 1]) for at in range(0, len(pad), 2)]
+    return np.pad(array, [(0, 0)] * (array.ndim - len(pairs)) + pairs[::-1], constant_values=value)
+
+
+def _padded(array: Array, pad: Sequence[int], value: float) -> int:
+    if len(pad) % 2 or len(pad) > 2 * array.ndim or min(pad, default=0) < 0:
+        raise ValueError("not a padding")
+    sizes = [*array.shape]
+    for at in range(0, len(pad), 2):
+        sizes[-1 - at // 2] += pad[at] + pad[at + 1]
+    return math.prod(sizes)
+
+
+# --- picking, and writing in place
+
+
+def _gather(array: Array, dim: int, index: Array) -> Array:
+    return np.take_along_axis(array, index, dim)
+
+
+def _index(array: Array, indices: Sequence[Array | None]) -> Array:
+    return array[tuple(slice(None) if index is None else index for index in indices)]
+
+
+def _index_put(array: Array, indices: Sequence[Array | None], values: Array, accumulate: bool) -> None:
+    if accumulate:
+        raise ValueError("sums at an index")
+    array[tuple(slice(None) if index is None else index for index in indices)] = values
+
+
+def _index_put_work(array: Array, indices: Sequence[Array | None], values: Array, accumulate: bool) -> int:
+    return _indexed(array, indices) + values.size
+
+
+def _index_select(array: Array, dim: int, index: Array) -> Array:
+    return array.take(index, axis=dim)
+
+
+def _copy_into(array: Array, source: Array) -> None:
+    array[...] = source
+
+
+def _fill(array: Array, value: float) -> None:
+    array[...] = value
+
+
+def _in_place(function: Callable[..., Array]) -> Callable[..., None]:
+    def into(array: Array, *others: Any) -> None:
+        array[...] = function(array, *others)
+
+    return into
+
+
+# --- arithmetic with the factors that ATen has
+
+
+def _add(one: Any, other: Any, alpha: float) -> Any:
+    return one + other if alpha == 1 else one + alpha * other
+
+
+def _subtract(one: Any, other: Any, alpha: float) -> Any:
+    return one - other if alpha == 1 else one - alpha * other
+
+
+def _reverse_subtract(one: Any, other: Any, alpha: float) -> Any:
+    return _subtract(other, one, alpha)
+
+
+def _addmm(into: Array, one: Array, other: Array, beta: float, alpha: float) -> Any:
+    product = one @ other
+    return product + into if beta == alpha == 1 else alpha * product + beta * into
+
+
+def _clamp(array: Array, low: Any, high: Any) -> Array:
+    array = array if low is None else np.maximum(array, low)
+    return array[...] if high is None else np.minimum(array, high)
+
+
+def _copy(array: Array) -> Array:
+    return array.copy()
+
+
+def _converted(array: Array, dtype: Any) -> Array:
+    return array.astype(array.dtype if dtype is None else dtype)
+
+
+def _matrix(array: Array, dimensions: int = 2) -> Array:
+    if array.ndim != dimensions:
+        raise ValueError("not matrices")
+    return array
+
+
+def _mm(one: Array, other: Array) -> Any:
+    return _matrix(one) @ _matrix(other)
+
+
+def _bmm(one: Array, other: Array) -> Any:
+    return _matrix(one, 3) @ _matrix(other, 3)
+
+
+def _mv(one: Array, other: Array) -> Any:
+    return _matrix(one) @ _matrix(other, 1)
+
+
+def _solve_triangular(matrix: Array, right: Array, upper: bool, left: bool, unitriangular: bool) -> Any:
+    """Substitution, a row of all matrices after the other."""
+    if not left:
+        turned = _solve_triangular(matrix.swapaxes(-1, -2), right.swapaxes(-1, -2), not upper, True, unitriangular)
+        return turned.swapaxes(-1, -2)
+    size = matrix.shape[-1]
+    batch = np.broadcast_shapes(matrix.shape[:-2], right.shape[:-2])
+    found = np.zeros((*batch, *right.shape[-2:]))
+    done: list[int] = []
+    for row in reversed(range(size)) if upper else range(size):
+        known = slice(row + 1, size) if upper else slice(0, row)
+        rest = right[..., row, :] - (matrix[..., row, None, known] @ found[..., known, :])[..., 0, :]
+        found[..., row, :] = rest if unitriangular else rest / matrix[..., row, row, None]
+        done.append(row)
+    return found
+
+
+def _solve_work(matrix: Array, right: Array, *_: Any) -> int:
+    batch = math.prod(np.broadcast_shapes(matrix.shape[:-2], right.shape[:-2]))
+    rows, columns = right.shape[-2:]
+    return int(batch * rows * columns * (matrix.shape[-1] + 4) + SLOW * rows)
+
+
+def _normal_quantile(array: Array) -> Array:
+    from statistics import NormalDist
+
+    quantile = NormalDist().inv_cdf
+
+    def of_number(u: float) -> float:
+        if 0 < u < 1:
+            return quantile(u)
+        return -math.inf if u == 0 else math.inf if u == 1 else math.nan
+
+    return _each(of_number)(array)
+
+
+def _log_gamma(number: float) -> float:
+    if number != number or number == -math.inf:
+        return math.nan if number != number else math.inf
+    return math.inf if number <= 0 and number == math.floor(number) else math.lgamma(number)
+
+
+def _sigmoid(array: Array) -> Array:
+    # Of the absolute value the exponential does not overflow.
+    small = np.exp(-np.abs(array))
+    return np.where(array >= 0, 1.0, small) / (1.0 + small)
+
+
+def _log_sigmoid(array: Array) -> tuple[Array, Array]:
+    return np.minimum(array, 0.0) - np.log1p(np.exp(-np.abs(array))), np.zeros(0)
+
+
+def _softplus(array: Array, beta: float, threshold: float) -> Array:
+    scaled = array * beta
+    return np.where(scaled > threshold, array, np.log1p(np.exp(np.minimum(scaled, threshold))) / beta)
+
+
+def _elu(array: Array, alpha: float, scale: float, input_scale: float) -> Array:
+    curved = np.expm1(np.minimum(array, 0.0) * input_scale) * (alpha * scale)
+    return np.where(array > 0, array * scale, curved)
+
+
+def _leaky_relu(array: Array, slope: float) -> Array:
+    return np.where(array > 0, array, array * slope)
 
 
 def _log_sum_exp(array: Array, dim: Sequence[int], keepdim: bool) -> Any:
@@ -448,7 +717,6 @@ OPERATIONS: dict[str, Operation] = {
     **{f"{name}.Scalar": _elementwise("tn", function) for name, function in _COMPARED.items()},
     **{name: _elementwise("tt", function) for name, function in _BINARY.items()},
     "special_ndtri": Operation("t", _normal_quantile, _slow),
-    "gelu": Operation("t", _gelu, _slow),
     # Arithmetic.
     "add.Tensor": _elementwise("ttn", _add),
     "add.Scalar": _elementwise("tnn", _add),
@@ -534,7 +802,6 @@ OPERATIONS: dict[str, Operation] = {
     "addmm_": Operation("tttnn", _in_place(_addmm), _product_into),
     "baddbmm": Operation("tttnn", _addmm, lambda into, one, other, *_: into.size + _product(one, other)),
     "linalg_solve_triangular": Operation("ttbbb", _solve_triangular, _solve_work),
-    "linalg_inv_ex": Operation("tb", lambda matrix, check: _inverse(matrix), _inverse_work),
     "tril": Operation("ti", np.tril, _size),
     "triu": Operation("ti", np.triu, _size),
     # Views.

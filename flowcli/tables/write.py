@@ -148,7 +148,9 @@ class ColumnarWriter:
 
     def _writer(self, schema: pa.Schema) -> Any:
         if self.form == "parquet":
-            return pa.parquet.ParquetWriter(self.stream, schema)
+            from pyarrow import parquet
+
+            return parquet.ParquetWriter(self.stream, schema)
         return (pa.ipc.new_file if self.form == "arrow" else pa.ipc.new_stream)(self.stream, schema)
 
     def close(self) -> None:
