@@ -18,7 +18,7 @@ from flowcli.model_file import ModelFile, ModelHeader, load_arrays, model_bytes,
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.programs.engine import ProgramEngine
 from flowcli.runs import resolve_model
-from flowcli.tables.arrays import texts
+from flowcli.tables.arrays import integers, texts
 from flowcli.tables.table import Origin, Table, from_dataframe
 from flowcli.transforms.support import PLACEHOLDER
 
@@ -239,7 +239,7 @@ class Model:
         for start in range(0, max(rows, 1), SAMPLING_CHUNK):
             which = np.arange(start, min(start + SAMPLING_CHUNK, rows)) // max(n, 1)
             numbers, labels, ordinals = draw(noise, context[which])
-            yield self.encoder.decode(numbers, labels, ordinals, cells and cells.take(which), rounded=True)
+            yield self.encoder.decode(numbers, labels, ordinals, cells and cells.take(integers(which)), rounded=True)
 
     def _drawing(self, set_to: Mapping[str, str], needed: int) -> Callable[[np.random.Generator, Floats], Drawn]:
         """What draws a chunk of rows, given their context, of at least so many rows in all."""

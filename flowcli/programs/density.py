@@ -18,7 +18,7 @@ from flowcli.programs.record import NotRecordableError, recorded
 from flowcli.programs.stored import FUNCTIONS, MOST_NOISE, PREFIX, ProgramError, StoredPrograms
 
 # More rows at once cost less each, and more for a file of one row.
-ROWS = 128
+ROWS = 256
 # How far, relatively, a program's numbers may be from the density's: on rows as training has them, and on far ones,
 # where the functions themselves can magnify a rounding.
 TOLERANCES = (1e-10, 1e-7)
@@ -91,7 +91,7 @@ def _check(
     Raises:
         ProgramError: they differ, or it does not run.
     """
-    program = Program.parse(copy.deepcopy(value), FUNCTIONS[name])
+    program = Program.parse(value, FUNCTIONS[name])
     for inputs, tolerance in zip(tried, TOLERANCES, strict=True):
         with torch.no_grad():
             wanted = [result.numpy() for result in _call(density, name, inputs)]

@@ -17,7 +17,7 @@ from flowcli.programs.stored import FUNCTIONS, ProgramError, StoredPrograms
 Floats = npt.NDArray[np.float64]
 
 # So many operations take about as long as importing torch. With more of them to do, torch is faster all in all.
-MOST_STEPS = 150_000
+MOST_STEPS = 100_000
 
 
 class ProgramEngine:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from flowcli.programs.operations import OPERATIONS
 from flowcli.programs.program import MOST_OPERATIONS
@@ -20,6 +19,8 @@ _LEFT_OUT = {
     "device", "layout", "pin_memory", "non_blocking", "memory_format", "implicit", "sparse_grad", "half_to_float",
 }  # fmt: skip
 _SAME_TENSOR = {"aten.lift_fresh.default", "aten.detach.default", "aten.alias.default", "aten.lift.default"}
+# The attribute of a tensor that says which value it is.
+_MARK = "_flowcli_value"
 _DTYPES = {torch.float64: "float64", torch.float32: "float32", torch.int64: "int64", torch.bool: "bool"}
 
 
@@ -36,13 +37,13 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # Of each tensor: its number, and whether the inputs have no part in it.
-        self._known: Any = WeakTensorKeyDictionary()
         self._operations: list[tuple[str, list[Any], list[int], str]] = []
         self._inputs = len(inputs)
         self._names: dict[int, str] = {}
         self._constants: dict[int, np.ndarray] = {}
         self._count = 0
+        # Tensors from outside that are neither.
+        self.met: list[Tensor] = []
         for tensor in inputs:
             self._number_of_new(tensor, fixed=False)
         for name, tensor in weights.items():
@@ -50,15 +51,22 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _number_of_new(self, tensor: Tensor, fixed: bool) -> int:
         number = self._count
-        self._known[tensor] = (number, fixed)
+        self._mark(tensor, number, fixed)
         self._count += 1
         return number
 
+    def _mark(self, tensor: Tensor, number: int, fixed: bool) -> None:
+        """Remember a tensor's number, and whether the inputs have no part in it: a mark lives as long as its tensor."""
+        setattr(tensor, _MARK, (self, number, fixed))
+
     def _number_of(self, tensor: Tensor) -> tuple[int, bool]:
-        if tensor not in self._known:
-            self._constants[self._number_of_new(tensor, fixed=True)] = tensor.detach().numpy().copy()
-        known: tuple[int, bool] = self._known[tensor]
-        return known
+        mark = getattr(tensor, _MARK, None)
+        if mark is None or mark[0] is not self:
+            self.met.append(tensor)
+            number = self._number_of_new(tensor, fixed=True)
+            self._constants[number] = tensor.detach().numpy().copy()
+            return number, True
+        return mark[1], mark[2]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -73,7 +81,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise NotRecordableError(own)
         result = func(*args, **(kwargs or {}))
         if name in _SAME_TENSOR:
-            self._known[result] = before[0]
+            self._mark(result, *before[0])
         elif own in OPERATIONS:
             self._record(own, func._schema, given, result, fixed)
         return result
@@ -87,7 +95,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if schema.is_mutable:
             self._operations.append((name, arguments, [], "write"))
             if not fixed:
-                self._known[given[0]] = (self._known[given[0]][0], False)
+                self._mark(given[0], self._number_of(given[0])[0], False)
             return
         results = [result] if isinstance(result, Tensor) else list(result)
         views = any(each.alias_info is not None for each in schema.returns)
@@ -207,6 +215,10 @@ def recorded(
         NotRecordableError: the function cannot be a program.
     """
     recording = Recording(inputs, weights)
-    with torch.no_grad(), recording:
-        results = function(inputs)
-    return recording.program(results)
+    try:
+        with torch.no_grad(), recording:
+            results = function(inputs)
+        return recording.program(results)
+    finally:
+        for tensor in (*inputs, *weights.values(), *recording.met):
+            delattr(tensor, _MARK)
