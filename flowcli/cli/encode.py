@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, sources
+from typing import TYPE_CHECKING
+
+from flowcli.cli.arguments import sources
 from flowcli.cli.output import check_output, write_tables
+
+if TYPE_CHECKING:
+    from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output
 
 
 def encode(

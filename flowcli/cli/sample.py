@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed
 from flowcli.cli.output import check_output, messages, write_tables
 from flowcli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import typer
+
+    from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed
     from flowcli.tables.columns import Column
     from flowcli.tables.table import Table
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, names, sources
+from flowcli.cli.arguments import names, sources
 from flowcli.cli.output import check_output, messages, write_tables
 from flowcli.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import typer
 
+    from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output
     from flowcli.model import Model
     from flowcli.tables.keep import KeptColumns
     from flowcli.tables.table import Table
