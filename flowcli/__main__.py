@@ -12,11 +12,11 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from flowcli.cli.plain import plain
 
-    run = plain(sys.argv[1:])
-    if run is None:
-        from flowcli.cli.app import main as run
     try:
-        run()
+        if not plain(sys.argv[1:]):
+            from flowcli.cli.app import main
+
+            main()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)

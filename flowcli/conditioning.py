@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flowcli.errors import DataError, FlowcliError, UsageError
 from flowcli.expression import Expression
 from flowcli.preprocess.encoder import TableEncoder
 from flowcli.preprocess.numbers import column_numbers
+from flowcli.tables import compute as pc
 from flowcli.tables.arrays import flags_of, integers, scalar, texts
 from flowcli.tables.cells import as_numbers, as_text, looks_like_codes
 from flowcli.tables.columns import Column, describe_missing

@@ -70,9 +70,12 @@ class Model:
 
     @classmethod
     def load(
-        cls, path: str | Path | None = None, device: str = "auto", before_torch: Callable[[], None] = lambda: None
+        cls,
+        path: str | Path | ModelFile | None = None,
+        device: str = "auto",
+        before_torch: Callable[[], None] = lambda: None,
     ) -> Model:
-        """Load a run folder or a model file; by default ``$FLOWCLI_MODEL``, else the newest run.
+        """Load a run folder or a model file, its header read or not; by default ``$FLOWCLI_MODEL``, else the newest run.
 
         On a device that is not said to be CUDA, torch is imported when an input is large enough, or when the model
         has a function that needs it; at once where it is there already.
@@ -84,7 +87,7 @@ class Model:
             UsageError: there is no such model.
             ModelError: the file is damaged or is not a model of flowcli.
         """
-        file = read_model_file(resolve_model(path))
+        file = path if isinstance(path, ModelFile) else read_model_file(resolve_model(path))
         header = file.header
 
         @functools.cache

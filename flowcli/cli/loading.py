@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flowcli.model import Model
+    from flowcli.model_file import ModelFile
 
 
-def load_model(path: Path, device: str) -> Model:
-    """Load a model; it computes on one thread.
+def load_model(file: Path | ModelFile, device: str) -> Model:
+    """Load a model from its file, or from one whose header has been read; it computes on one thread.
 
     Raises:
         ModelError: the file is damaged or is not a model of flowcli.
@@ -21,4 +22,4 @@ def load_model(path: Path, device: str) -> Model:
     from flowcli.cli.threads import use_one_thread
     from flowcli.model import Model
 
-    return Model.load(path, device, before_torch=use_one_thread)
+    return Model.load(file, device, before_torch=use_one_thread)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -50,18 +50,15 @@ def read(words: Sequence[str]) -> tuple[str, dict[str, Any], bool] | None:
     return name, {**given, **({"data": tables or None} if takes_tables else {})}, quiet
 
 
-def plain(words: Sequence[str]) -> Callable[[], None] | None:
-    """What runs a command line, if it is one of the plainest."""
+def plain(words: Sequence[str]) -> bool:
+    """Run a command line, if it is one of the plainest; whether it was."""
     found = read(words)
     if found is None:
-        return None
+        return False
+    from flowcli.cli.output import settle_streams
+    from flowcli.cli.running import run
+
     name, given, quiet = found
-
-    def main() -> None:
-        from flowcli.cli.output import settle_streams
-        from flowcli.cli.running import run
-
-        settle_streams()
-        run(getattr(import_module(f"flowcli.cli.{name}"), name), given, quiet, verbose=False, debug=False)
-
-    return main
+    settle_streams()
+    run(getattr(import_module(f"flowcli.cli.{name}"), name), given, quiet, verbose=False, debug=False)
+    return True

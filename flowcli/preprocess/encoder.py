@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flowcli.errors import DataError
 from flowcli.flows.layout import Layout
 from flowcli.preprocess.numbers import column_numbers, within
+from flowcli.tables import compute as pc
 from flowcli.tables.arrays import flags, flags_of, floats_of, integers, scalar, texts
 from flowcli.tables.arrays import numbers as floats
 from flowcli.tables.cells import as_numbers, as_text, is_number_type
@@ -367,8 +367,8 @@ def _codes(column: Column, table: Table, bad: dict[int, str]) -> Codes:
         # 79.0 is the label 79.
         categories = floats(np.array([float(category) for category in column.categories]))
         codes = pc.coalesce(codes, pc.index_in(cells.cast(pa.float64(), safe=False), value_set=categories))
-    missing = flags_of(text.is_null())
-    found = floats_of(codes.cast(pa.float64()))
+    missing = flags_of(pc.is_null(text))
+    found = floats_of(pc.cast(codes, pa.float64()))
     result = np.where(np.isnan(found), UNSEEN, found).astype(np.int64)
     if column.missing:
         result[missing] = len(column.categories)
@@ -414,4 +414,4 @@ def _label_cells(codes: Codes, column: Column) -> pa.Array:
     """Labels as they were written, typed where the training rows' were."""
     words: Any = texts([*column.categories, *([None] if column.missing else [])])
     kind = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}[column.cells]
-    return words.cast(kind).take(integers(codes))
+    return pc.take(pc.cast(words, kind), integers(codes))

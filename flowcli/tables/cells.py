@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from flowcli.tables import compute as pc
 from flowcli.tables.arrays import flags_of, floats_of, scalar, texts
 
 # Besides the empty cell, these words stand for a missing one. "None" does not: it is a word like any other.
@@ -60,7 +60,7 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The cells as trimmed text, null where a cell is missing."""
     if pa.types.is_null(column.type):
         return column.cast(pa.string())
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    text = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
     missing = pc.is_in(text, value_set=texts(["", *MISSING_WORDS]))
     return pc.if_else(missing, scalar(None), text)
 
@@ -71,12 +71,12 @@ def as_numbers(column: pa.ChunkedArray) -> Numbers:
         everywhere = np.ones(len(column), dtype=bool)
         return Numbers(np.full(len(column), np.nan), everywhere, ~everywhere)
     if is_number_type(column):
-        values = floats_of(column.cast(pa.float64(), safe=False))
+        values = floats_of(pc.cast(column, pa.float64(), safe=False))
         return Numbers(values, np.isnan(values), np.zeros(len(values), dtype=bool))
     text = as_text(column)
-    missing = flags_of(text.is_null())
+    missing = flags_of(pc.is_null(text))
     try:
-        values = floats_of(text.cast(pa.float64()))
+        values = floats_of(pc.cast(text, pa.float64()))
         # Arrow reads more spellings of "not a number" than MISSING_WORDS has.
         return Numbers(values, missing, np.isnan(values) & ~missing)
     except pa.ArrowInvalid:

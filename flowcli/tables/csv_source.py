@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from flowcli.errors import DataError
+from flowcli.tables import compute as pc
 from flowcli.tables.arrays import texts
 from flowcli.tables.columns import MOST_COLUMNS
 from flowcli.tables.streams import BLOCK_BYTES, last_byte

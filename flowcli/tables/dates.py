@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from flowcli.tables import compute as pc
 from flowcli.tables.arrays import flags_of, floats_of, integers, scalar
 from flowcli.tables.cells import Numbers, as_text
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from flowcli.errors import DataError
+from flowcli.tables import compute as pc
 from flowcli.tables.arrays import integers
 
 
@@ -58,7 +59,8 @@ class Table:
 
     def take(self, rows: np.ndarray) -> Table:
         """The rows at these indices."""
-        return Table(self.cells.take(integers(rows)), self.origins, rows if self.index is None else self.index[rows])
+        cells = pc.take(self.cells, integers(rows))
+        return Table(cells, self.origins, rows if self.index is None else self.index[rows])
 
 
 def concatenate(tables: Sequence[Table]) -> Table:

@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import IO, Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from flowcli.errors import DataError
+from flowcli.tables import compute as pc
 from flowcli.tables.arrays import scalar
 
 
