@@ -321,6 +321,8 @@ def reweighted(content: bytes, dice: random.Random) -> bytes:
 def reprogrammed(content: bytes, dice: random.Random) -> bytes:
     """The programs changed: an operation, an argument, the tensors, the sizes."""
     header, weights = taken_apart(content)
+    if "programs" not in header["__metadata__"]:
+        return restated(content, dice)  # a checkpoint has none
     programs = json.loads(header["__metadata__"]["programs"])
     functions = [function for function in programs["functions"].values() if isinstance(function, dict)]
     names = sorted({operation[0] for function in functions for operation in function["operations"]})
