@@ -75,7 +75,7 @@ class Model:
         device: str = "auto",
         before_torch: Callable[[], None] = lambda: None,
     ) -> Model:
-        """Load a run folder or a model file, its header read or not; by default ``$FLOWCLI_MODEL``, else the newest run.
+        """Load a run folder or a model file, its header read or not; by default ``$FLOWCLI_MODEL`` or the newest run.
 
         On a device that is not said to be CUDA, torch is imported when an input is large enough, or when the model
         has a function that needs it; at once where it is there already.

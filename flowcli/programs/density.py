@@ -14,7 +14,7 @@ from torch import Tensor
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.programs.program import Program
-from flowcli.programs.record import NotRecordableError, recorded
+from flowcli.programs.record import recorded
 from flowcli.programs.stored import FUNCTIONS, MOST_NOISE, PREFIX, ProgramError, StoredPrograms
 
 # More rows at once cost less each, and more for a file of one row.
@@ -39,7 +39,8 @@ def record_programs(density: TableDensity, context_features: int) -> tuple[Store
         try:
             value, its_constants = recorded(partial(_call, density, name), tried[0], weights)
             _check(density, name, value, {**arrays, **its_constants}, tried)
-        except (NotRecordableError, ProgramError):
+        except Exception:
+            # Whatever it is that keeps a function from being recorded: torch has it all the same.
             continue
         names = {}
         for local, constant in its_constants.items():

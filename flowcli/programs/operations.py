@@ -71,17 +71,14 @@ def _asked_new(_: Array, size: Sequence[int], *__: Any) -> int:
     return math.prod(size)
 
 
-def _product(one: Array, other: Array) -> int:
-    """Of a matrix product: multiplications, an eighth of which takes the time of an element elsewhere."""
-    return one.size * (other.shape[-1] if other.ndim > 1 else 1) // 8 + one.size + other.size
+def _product(one: Array, other: Array, *_: Any) -> int:
+    """Of a matrix product: its size, and its multiplications, 32 of which take the time of an element elsewhere."""
+    columns = int(other.shape[-1]) if other.ndim > 1 else 1
+    return one.size * columns // 32 + one.size // max(one.shape[-1], 1) * columns + one.size + other.size
 
 
 def _product_into(into: Array, one: Array, other: Array, *_: Any) -> int:
-    return int(_product(one, other) + 2 * max(into.size, one.shape[0] * other.shape[-1]))
-
-
-def _pieces(array: Array, count: int) -> int:
-    return SLOW * count
+    return _product(one, other) + into.size
 
 
 def _indexed(array: Array, indices: Sequence[Array | None], *_: Any) -> int:
@@ -519,7 +516,7 @@ OPERATIONS: dict[str, Operation] = {
     "dot": Operation("tt", lambda one, other: _matrix(one, 1) @ _matrix(other, 1), _product),
     "addmm": Operation("tttnn", _addmm, _product_into),
     "addmm_": Operation("tttnn", _in_place(_addmm), _product_into),
-    "baddbmm": Operation("tttnn", _addmm, lambda into, one, other, *_: into.size + _product(one, other)),
+    "baddbmm": Operation("tttnn", _addmm, _product_into),
     "linalg_solve_triangular": Operation("ttbbb", _solve_triangular, _solve_work),
     "tril": Operation("ti", np.tril, _size),
     "triu": Operation("ti", np.triu, _size),

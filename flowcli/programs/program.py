@@ -15,8 +15,9 @@ from flowcli.programs.stored import ProgramError
 Array = np.ndarray
 
 MOST_OPERATIONS = 20_000
-# Of the numbers that one run makes or looks at.
-MOST_WORK = 1 << 25
+# Of the numbers that one run makes or looks at, and one of its operations.
+MOST_WORK = 1 << 26
+MOST_WORK_AT_ONCE = 1 << 23
 _NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -106,8 +107,9 @@ class Program:
                 arguments[place] = values[number]
             for place, numbers in step.lists:
                 arguments[place] = [None if number is None else values[number] for number in numbers]
-            work += step.operation.work(*arguments)
-            if work > MOST_WORK:
+            its_work = step.operation.work(*arguments)
+            work += its_work
+            if its_work > MOST_WORK_AT_ONCE or work > MOST_WORK:
                 raise ProgramError("too much work")
             made = step.operation.function(*arguments)
             if made is not None:

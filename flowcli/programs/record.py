@@ -87,7 +87,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _record(self, name: str, schema: Any, given: list[Any], result: Any, fixed: bool) -> None:
-        if len(self._operations) >= 4 * MOST_OPERATIONS:
+        if len(self._operations) >= 2 * MOST_OPERATIONS:
             raise NotRecordableError("too many operations")
         arguments = [self._written(argument) for argument in given]
         if len(arguments) != len(OPERATIONS[name].kinds):

@@ -25,7 +25,8 @@ def test_what_is_plain(words, meant):
     [
         "", "fit a.csv", "nope", "--help", "score --help", "score -h", "score a.csv -m", "score a.csv -m --quiet",
         "score a.csv -m a -m b", "score a.csv --model=m", "score a.csv -mm", "score -- a.csv", "score a.csv -o out.csv",
-        "score --seed 3", "sample", "sample --n", "sample --n -1", "sample --n x", "sample --n 1 more", "sample --n 1_0",
+        "score --seed 3", "sample", "sample --n", "sample --n -1", "sample --n x", "sample --n 1 more",
+        "sample --n 1_0",
         "sample --n ３", "sample -n3", "sample --n 99999999999999999999", "sample --n 1 --given a=1", "score a.csv -qv",
     ],
 )  # fmt: skip

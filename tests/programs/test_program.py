@@ -58,6 +58,7 @@ FORGED = {
     "zeros": [["zeros", [2**40], "float64"]],
     "zeros of many dimensions": [["zeros", [10] * 60, "float64"]],
     "a hundred times much": [["zeros", [2**20], "float64"]] * 100,
+    "an outer product of sums": [["ones", [2**22], "float64"], ["unsqueeze", 2, 1], ["mul.Tensor", 2, 3]],
     "repeat": [["repeat", 0, [2**20, 2**20]]],
     "eye": [["eye", 2**20, "float64"]],
     "arange": [["arange", 10**12, "int64"]],
