@@ -32,7 +32,7 @@ def test_into_arrow():
     values = np.array([cell or 0.0 for cell in FLOATS])
     assert numbers(values, ~there).equals(pa.array(FLOATS))
     assert numbers(values[::2]).to_pylist() == values[::2].tolist()
-    assert integers(values.astype(int), ~there).equals(pa.array(values.astype(int), mask=~there))
+    assert integers(np.arange(10), ~there).equals(pa.array(np.arange(10), mask=~there))
     assert flags(there).equals(pa.array(there))
     words = ["a", None, "", "żółw", "\0", None]
     for part in (words, words[:1], words[1:2], []):
