@@ -253,8 +253,12 @@ class Model:
                 noise.random((len(context), engine.noise_features)), context, known, of_factors
             )
 
+        left = needed
+
         def draw(noise: np.random.Generator, context: Floats) -> Drawn:
-            engine = self._engine("sample", max(needed, len(context)))
+            nonlocal left
+            engine = self._engine("sample", max(left, len(context)))
+            left -= len(context)
             return engine.sample(noise.random((len(context), engine.noise_features)), context)
 
         return draw

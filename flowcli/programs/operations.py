@@ -74,7 +74,7 @@ def _asked_new(_: Array, size: Sequence[int], *__: Any) -> int:
 def _product(one: Array, other: Array, *_: Any) -> int:
     """Of a matrix product: its size, and its multiplications, 32 of which take the time of an element elsewhere."""
     columns = int(other.shape[-1]) if other.ndim > 1 else 1
-    return one.size * columns // 32 + one.size // max(one.shape[-1], 1) * columns + one.size + other.size
+    return int(one.size * columns // 32 + one.size // max(one.shape[-1], 1) * columns + one.size + other.size)
 
 
 def _product_into(into: Array, one: Array, other: Array, *_: Any) -> int:
