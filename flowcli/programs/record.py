@@ -68,6 +68,11 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return number, True
         return mark[1], mark[2]
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else torch would import its compiler, which takes seconds, to leave this out of it.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -211,3 +213,10 @@ def test_what_depends_on_weights_alone_is_a_constant() -> None:
     value, constants = recorded(lambda inputs: [inputs[0] @ torch.linalg.matrix_exp(weight)], [X], {"w": weight})
     assert [operation[0] for operation in value["operations"]] == ["mm"]
     assert len(constants) == 1
+
+
+def test_recording_does_without_the_compiler() -> None:
+    """Which torch imports, in seconds, for modes that it is to keep out of."""
+    code = "import sys, torch\nfrom flowcli.programs.record import recorded\nx = torch.ones(3)\n"
+    code += "recorded(lambda inputs: [inputs[0] * 2], [x], {})\nassert 'torch._dynamo' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
