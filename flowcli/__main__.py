@@ -10,10 +10,13 @@ def main() -> None:
     """Run the command line. Ctrl-C ends it quietly, from the first import on."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from flowcli.cli.app import main
+    from flowcli.cli.plain import plain
 
     try:
-        main()
+        if not plain(sys.argv[1:]):
+            from flowcli.cli.app import main
+
+            main()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)

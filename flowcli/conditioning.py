@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from flowcli.config.schema import check_factors
 from flowcli.errors import DataError, FlowcliError, UsageError
 from flowcli.expression import Expression
 from flowcli.preprocess.encoder import TableEncoder
 from flowcli.preprocess.numbers import column_numbers
+from flowcli.tables import compute as pc
+from flowcli.tables.arrays import flags_of, integers, scalar, texts
 from flowcli.tables.cells import as_numbers, as_text, looks_like_codes
 from flowcli.tables.columns import Column, describe_missing
 from flowcli.tables.dates import unit, written_dates
@@ -46,6 +46,8 @@ def settable(flow: FlowConfig, columns: Sequence[Column], names: Iterable[str]) 
 
     They make up whole factors whose parents are among them too: ancestral sampling that starts behind them is exact.
     """
+    from flowcli.config.schema import check_factors
+
     wanted, found = set(names), set[str]()
     modelled = {c.name for c in columns if c.kind not in ("constant", "identifier") and not c.context}
     for number in check_factors(flow.factors or []):
@@ -147,7 +149,7 @@ class Rejection:
             self.kept += len(fitting)
             self.drawn += seen
             if len(fitting):
-                yield chunk.take(pa.array(fitting))
+                yield chunk.take(integers(fitting))
             if kept == n:
                 return
             in_vain = not kept and drawn >= MOST_IN_VAIN
@@ -173,7 +175,7 @@ class Rejection:
         for row in range(1 if given is None else len(given)):
             context = None if given is None else given.take(np.array([row]))
             try:
-                yield from self.rows(model.sample_chunks(MOST_DRAWN, context, stream_seed(seed, row), set_to), n)
+                yield from self.rows(model.sample_chunks(MOST_DRAWN, context, stream_seed(seed, row), set_to, n), n)
             except DataError as error:
                 if context is None or len(given or ()) == 1:
                     raise
@@ -209,7 +211,7 @@ def _sampled(columns: Sequence[Column]) -> list[Column]:
 
 def _mistake(column: Column, value: str) -> FlowcliError | None:
     if column.context and column.kind != "constant":
-        table = Table(pa.table({column.name: [value]}), (Origin("--given", 1, 1),))
+        table = Table(pa.table({column.name: texts([value])}), (Origin("--given", 1, 1),))
         reason = TableEncoder([column]).encode_context(table).bad.get(0)
         return DataError(reason.removeprefix(f"column {column.name!r}: ")) if reason else None
     if column.kind == "constant":
@@ -218,7 +220,7 @@ def _mistake(column: Column, value: str) -> FlowcliError | None:
     if _is_missing(value):
         return None if column.missing else DataError("the value is missing, which it never is in this column")
     if column.kind == "label":
-        same = _equal(column, pa.chunked_array([column.categories]), value).any()
+        same = _equal(column, pa.chunked_array([texts(column.categories)]), value).any()
         return None if same else DataError(_unseen(column, value.strip()))
     return _number_mistake(column, value)
 
@@ -282,15 +284,15 @@ def _is_missing(value: str) -> bool:
 
 
 def _cell(value: str) -> pa.ChunkedArray:
-    return pa.chunked_array([[value]])
+    return pa.chunked_array([texts([value])])
 
 
 def _equal(column: Column, cells: pa.ChunkedArray, value: str) -> npt.NDArray[np.bool_]:
     """Which cells equal a value; a missing one equals only a value that says so."""
     if _is_missing(value):
-        return np.asarray(as_text(cells).is_null(), dtype=np.bool_)
+        return flags_of(as_text(cells).is_null())
     if not (_is_number(column) or column.kind == "date"):
-        return np.asarray(pc.equal(as_text(cells), value.strip()).fill_null(False), dtype=np.bool_)
+        return flags_of(pc.equal(as_text(cells), scalar(value.strip())))
     number, values = (column_numbers(column, part).values for part in (_cell(value), cells))
     if column.decimals is not None:
         return np.asarray(np.round(values, column.decimals) == np.round(number, column.decimals))

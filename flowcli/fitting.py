@@ -151,14 +151,14 @@ def fit_table(
         raise Interrupted(f"interrupted in epoch {result.epoch + 1}")
     observer.trained(result)
     header = ModelHeader(
-        config=config,
+        make_config=lambda: config,
         columns=list(encoder.columns),
         metrics={},
         versions=_versions(),
         data=data or {},
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    model = Model(header, density, place)
+    model = Model.of(header, density, place)
     test_log_prob, validation_log_prob = (model.score_encoded(part) for part in (prepared.test, prepared.validation))
     gaussian = _gaussian(prepared)
     header.metrics = {

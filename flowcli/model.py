@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,27 +13,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
-from flowcli.errors import ConfigError, DataError, FlowcliError, ModelError, UsageError
-from flowcli.flows.build import assemble
-from flowcli.flows.density import TableDensity
-from flowcli.flows.labels import LabelModel
-from flowcli.flows.rows import Rows
-from flowcli.flows.size import Limited, TooLarge, facts_of
-from flowcli.model_file import ModelHeader, read_model_file
+from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
+from flowcli.model_file import ModelFile, ModelHeader, load_arrays, model_bytes, read_model_file
 from flowcli.preprocess.encoder import Encoded, TableEncoder
+from flowcli.programs.engine import ProgramEngine
 from flowcli.runs import resolve_model
+from flowcli.tables.arrays import integers, texts
 from flowcli.tables.table import Origin, Table, from_dataframe
-from flowcli.tensor_file import TensorFacts, sealed
-from flowcli.training.devices import resolve_device
-from flowcli.transforms.bijection import Bijection
-from flowcli.transforms.supports import PLACEHOLDER
+from flowcli.transforms.support import PLACEHOLDER
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
+
+    from flowcli.flows.density import TableDensity
+    from flowcli.flows.drawn import Drawn
+    from flowcli.flows.engine import TorchEngine
+
+Floats = npt.NDArray[np.float64]
 
 SCORING_CHUNK = 8192
 SAMPLING_CHUNK = 4096
@@ -52,64 +52,123 @@ class Model:
     not depend on how rows are batched (with ``ffjord``, to the tolerance of its solver).
     """
 
-    def __init__(self, header: ModelHeader, density: TableDensity, device: torch.device) -> None:
+    def __init__(
+        self, header: ModelHeader, torch_engine: Callable[[], TorchEngine], programs: ProgramEngine | None = None
+    ) -> None:
+        """``torch_engine`` is called when it is needed; small inputs are left to ``programs``, where there are some."""
         self.header = header
         self.encoder = TableEncoder(header.columns)
-        self.device = device
-        self.density = density.to(device, torch.float64).eval()
+        self._torch_engine = torch_engine
+        self._programs = programs
 
     @classmethod
-    def load(cls, path: str | Path | None = None, device: str = "auto") -> Model:
-        """Load a run folder or a model file; by default ``$FLOWCLI_MODEL``, else the newest run.
+    def of(cls, header: ModelHeader, density: TableDensity, device: torch.device) -> Model:
+        """The model of a density."""
+        from flowcli.flows.engine import TorchEngine
+
+        engine = TorchEngine(density, device)
+        return cls(header, lambda: engine)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | ModelFile | None = None,
+        device: str = "auto",
+    ) -> Model:
+        """Load a run folder or a model file, its header read or not; by default ``$FLOWCLI_MODEL`` or the newest run.
+
+        On a device that is not said to be CUDA, torch is imported when an input is large enough, or when the model
+        has a function that needs it; at once where it is there already.
 
         Raises:
             UsageError: there is no such model.
             ModelError: the file is damaged or is not a model of flowcli.
         """
-        place = resolve_device(device)
-        file = resolve_model(path)
-        header, tensors = read_model_file(file)
-        density = _untrained_density(header, tensors, file)
-        try:
-            weights = load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{file}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
-        density.load_state_dict(weights)
-        if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
-            raise ModelError(f"{file}: damaged: a weight is not a finite number")
-        _check_buffers(density, file)
-        return cls(header, density, place)
+        file = path if isinstance(path, ModelFile) else read_model_file(resolve_model(path))
+        header = file.header
+
+        @functools.cache
+        def load() -> TorchEngine:
+            from flowcli.flows.engine import TorchEngine, load_density
+            from flowcli.training.devices import resolve_device
+
+            place = resolve_device(device)
+            layout = TableEncoder(header.columns).layout
+            assert header.config.flow is not None  # the header's own check
+            return TorchEngine(load_density(header.config.flow, layout, file.weights, file.path), place)
+
+        lock = threading.Lock()
+
+        def torch_engine() -> TorchEngine:
+            # Threads that need it at the same time must not load it twice.
+            with lock:
+                return load()
+
+        programs = None
+        if device in ("auto", "cpu") and "torch" not in sys.modules:
+            programs = program_engine(file)
+        model = cls(header, torch_engine, programs)
+        if programs is None:
+            torch_engine()
+        return model
+
+    @property
+    def density(self) -> TableDensity:
+        """The density itself; with it comes torch."""
+        return self._torch_engine().density
+
+    @property
+    def device(self) -> torch.device:
+        """Where torch computes."""
+        return self._torch_engine().device
+
+    def _engine(self, function: str, rows: int) -> TorchEngine | ProgramEngine:
+        """What computes a function of the last of so many rows.
+
+        By their number alone, so that it does not depend on which thread is first.
+        """
+        if self._programs is not None and self._programs.pays(function, rows):
+            return self._programs
+        return self._torch_engine()
 
     def to_bytes(self) -> bytes:
         """The model file's contents."""
+        from flowcli.programs.density import record_programs
+
         weights = {
             name: weight.float() if weight.is_floating_point() else weight
             for name, weight in self.density.state_dict().items()
         }
-        tensors = {name: weight.cpu().contiguous() for name, weight in weights.items()}
-        return sealed(save(tensors, metadata=self.header.to_metadata()))
+        tensors = {name: weight.cpu().contiguous().numpy() for name, weight in weights.items()}
+        programs, constants = record_programs(self.density, self.encoder.context_features)
+        return model_bytes(self.header, tensors, programs, constants)
 
     def score(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> Scores:
         """Like :meth:`log_prob`, and which rows have a label that training had not."""
         table = _as_table(table)
         encoded = self._encoded(table, on_bad_row)
-        log_prob = self.score_encoded(encoded)
-        log_prob[list(encoded.bad)] = np.nan
-        broken = np.setdiff1d(np.flatnonzero(np.isnan(log_prob)), list(encoded.bad))
+        log_prob = self.score_encoded(encoded, table.last_row)
+        good = np.ones(len(log_prob), dtype=bool)
+        good[list(encoded.bad)] = False
+        broken = np.flatnonzero(np.isnan(log_prob) & good)
+        log_prob[~good] = np.nan
         if len(broken):
             raise ModelError(f"{table.locate(int(broken[0]))}: the model's arithmetic fails on this row")
         return Scores(log_prob, (encoded.labels < 0).any(axis=1) & ~np.isnan(log_prob))
 
-    def score_encoded(self, encoded: Encoded) -> npt.NDArray[np.float64]:
-        """Log-likelihoods ``(n,)`` of rows that the model's encoder has encoded."""
+    def score_encoded(self, encoded: Encoded, last_row: int | None = None) -> npt.NDArray[np.float64]:
+        """Log-likelihoods ``(n,)`` of rows that the model's encoder has encoded.
+
+        ``last_row``: the number of the last one in its source, by default of these.
+        """
         log_prob = np.empty(len(encoded.numbers))
+        engine = self._engine("log_prob", last_row or len(log_prob))
         for start in range(0, len(log_prob), SCORING_CHUNK):
             rows = slice(start, start + SCORING_CHUNK)
             part = encoded.take(rows)
             # What is outside its bounds has no place on the real line.
             held = replace(part, numbers=np.where(part.outside[:, None], PLACEHOLDER, part.numbers))
-            with torch.inference_mode():
-                log_prob[rows] = self.density.log_prob(self._rows(held)).cpu().numpy()
+            log_prob[rows] = engine.log_prob(held)
             log_prob[rows][part.outside] = -np.inf
         return log_prob
 
@@ -137,9 +196,7 @@ class Model:
         self._refuse_unseen(encoded, table)
         if encoded.outside.any():
             raise DataError(f"{table.locate(int(encoded.outside.argmax()))}: a number is beyond its column's bounds")
-        with torch.inference_mode():
-            parts = [self.density.encode(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
-        latent = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
+        latent = self._engine("encode", table.last_row).encode(encoded) if len(table) else encoded.numbers
         return self.encoder.latent_cells(latent, encoded.labels, table)
 
     def decode(self, table: Table | pd.DataFrame) -> pa.Table:
@@ -152,9 +209,7 @@ class Model:
         encoded = self.encoder.encode_latent(table)
         _refuse_bad(encoded, table)
         self._refuse_unseen(encoded, table)
-        with torch.inference_mode():
-            parts = [self.density.decode(part) for part in self._rows(encoded).chunks(SCORING_CHUNK)]
-        numbers = torch.cat(parts).cpu().numpy() if parts else encoded.numbers
+        numbers = self._engine("decode", table.last_row).decode(encoded) if len(table) else encoded.numbers
         broken = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
         if len(broken):
             raise DataError(f"{table.locate(int(broken[0]))}: no row of the model has these latents")
@@ -171,6 +226,7 @@ class Model:
         given: Table | pd.DataFrame | None = None,
         seed: int | None = None,
         set_to: Mapping[str, str] | None = None,
+        needed: int | None = None,
     ) -> Iterator[pa.Table]:
         """Draw ``n`` rows, or ``n`` for each row of ``given``, a chunk at a time.
 
@@ -180,47 +236,51 @@ class Model:
             given: the context columns; needed when the model has any.
             seed: ``None`` takes a fresh one.
             set_to: values of modelled columns that are :func:`flowcli.conditioning.settable`.
+            needed: how many of the rows are sure to be taken; by default all.
 
         Raises:
             UsageError: the model has context columns and ``given`` is missing or lacks one.
             DataError: a given value does not fit its column.
         """
         context, cells = self._given(given)
-        known, of_factors = self._known(set_to or {})
-        generator = torch.Generator()
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
         rows = n * len(context)
+        noise = np.random.Generator(np.random.PCG64(seed))
+        draw = self._drawing(set_to or {}, rows if needed is None else min(needed, rows))
         for start in range(0, max(rows, 1), SAMPLING_CHUNK):
-            size = min(SAMPLING_CHUNK, rows - start)
-            # Noise for a whole chunk, whatever its size, keeps shorter samples the start of longer ones.
-            uniforms = torch.rand(SAMPLING_CHUNK, self.density.noise_features, generator=generator, dtype=torch.float64)
-            which = np.arange(start, start + size) // max(n, 1)
-            given_context = torch.from_numpy(context[which]).to(self.device)
-            same = known and known.take(torch.zeros(size, dtype=torch.long, device=self.device))
-            with torch.inference_mode():
-                drawn = self.density.sample(uniforms[:size].to(self.device), given_context, same, of_factors)
-            yield self._decoded(drawn, cells and cells.take(which))
+            which = np.arange(start, min(start + SAMPLING_CHUNK, rows)) // max(n, 1)
+            numbers, labels, ordinals = draw(noise, context[which])
+            yield self.encoder.decode(numbers, labels, ordinals, cells and cells.take(integers(which)), rounded=True)
 
-    def _known(self, set_to: Mapping[str, str]) -> tuple[Rows | None, list[int]]:
+    def _drawing(self, set_to: Mapping[str, str], needed: int) -> Callable[[np.random.Generator, Floats], Drawn]:
+        """What draws a chunk of rows, given their context, of at least so many rows in all."""
+        if set_to:
+            engine = self._torch_engine()
+            known, of_factors = self._known(set_to)
+            return lambda noise, context: engine.sample(
+                noise.random((len(context), engine.noise_features)), context, known, of_factors
+            )
+
+        drawn = 0
+
+        def draw(noise: np.random.Generator, context: Floats) -> Drawn:
+            nonlocal drawn
+            drawn += len(context)
+            engine = self._engine("sample", max(needed, drawn))
+            return engine.sample(noise.random((len(context), engine.noise_features)), context)
+
+        return draw
+
+    def _known(self, set_to: Mapping[str, str]) -> tuple[Encoded, list[int]]:
         """One row of the columns that are set, and the factors that these are."""
-        if not set_to:
-            return None, []
         layout = self.encoder.layout
         needed = {*layout.modelled, *(name for name, _ in layout.context)}
-        cells = pa.table({name: pa.array([set_to.get(name)], pa.string()) for name in needed})
+        cells = pa.table({name: texts([set_to.get(name)]) for name in needed})
         row = self.encoder.encode(Table(cells, (Origin("the values given", 1, 1),)))
         positions = (
             {at for at, name in enumerate(names) if name in set_to}
             for names in (layout.numbers, [n for n, _ in layout.labels], [n for n, _ in layout.ordinals])
         )
-        return Rows.of(row, self.device, torch.float64), self.density.factors_of(*positions)
-
-    def _decoded(self, rows: Rows, cells: pa.Table | None) -> pa.Table:
-        numbers, labels, ordinals = (part.cpu().numpy() for part in (rows.numbers, rows.labels, rows.ordinals))
-        return self.encoder.decode(numbers, labels, ordinals, cells, rounded=True)
+        return row, self.density.factors_of(*positions)
 
     def _given(self, given: Table | pd.DataFrame | None) -> tuple[npt.NDArray[np.float64], pa.Table | None]:
         """The encoded context ``(m, c)`` and its cells; one empty row when the model has no context."""
@@ -251,34 +311,20 @@ class Model:
             value = table.column(name)[int(rows[0])].as_py()
             raise DataError(f"{table.locate(int(rows[0]))}, column {name!r}: {value!r} was not among the training rows")
 
-    def _rows(self, encoded: Encoded) -> Rows:
-        return Rows.of(encoded, self.device, torch.float64)
 
-
-def _check_buffers(density: TableDensity, file: Path) -> None:
-    """Refuse what no training can have left in the buffers."""
-    for module in density.modules():
-        if isinstance(module, (Bijection, LabelModel)) and module.damage():
-            raise ModelError(f"{file}: damaged: {module.damage()}")
-
-
-def _untrained_density(header: ModelHeader, tensors: Mapping[str, TensorFacts], file: Path) -> TableDensity:
-    """The density that a header describes, before its weights are loaded.
+def program_engine(file: ModelFile) -> ProgramEngine | None:
+    """The programs of a model file, or ``None`` if it has none.
 
     Raises:
-        ModelError: its weights are not those that the file has. Those of a far larger one are not even made.
+        ModelError: the file is damaged.
     """
-    flow, layout = header.config.flow, TableEncoder(header.columns).layout
-    assert flow is not None  # the header's own check
-    try:
-        density = assemble(flow, layout, Limited.to(tensors.values()))
-        if {name: facts_of(tensor) for name, tensor in density.state_dict().items()} != tensors:
-            raise TooLarge
-    except TooLarge:
-        raise ModelError(f"{file}: damaged: its weights are not those that its config asks for") from None
-    except ConfigError as error:
-        raise ModelError(f"{file}: damaged: {error.problems[0]}") from None
-    return density
+    if file.programs is None:
+        return None
+    tensors = load_arrays(file)
+    layout = TableEncoder(file.header.columns).layout
+    sizes = [size for _, size in layout.labels]
+    widths = len(layout.numbers), len(sizes), len(layout.ordinals)
+    return ProgramEngine(str(file.path), file.programs, tensors, widths, sizes)
 
 
 def _as_table(table: Table | pd.DataFrame) -> Table:

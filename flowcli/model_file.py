@@ -2,91 +2,144 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
-
-from flowcli.config.schema import Config
 from flowcli.errors import ModelError
 from flowcli.printable import printable
+from flowcli.programs.stored import KEY, PREFIX, ProgramError, StoredPrograms
+from flowcli.records import (
+    MisplacedError,
+    anything,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    optional,
+    parts,
+    text,
+    whole,
+)
 from flowcli.tables.columns import MOST_COLUMNS, Column
-from flowcli.tensor_file import FORMAT_VERSION, TensorFacts, read_json, read_tensor_header
+from flowcli.tensor_file import TensorFacts, read_json, read_tensor_header, sealed
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from flowcli.config.schema import Config
+
+# The second version has programs.
+MODEL_VERSION = "2"
+READABLE_VERSIONS = ("1", MODEL_VERSION)
 LONGEST_REASON = 200
-# To tell the first of very many takes as long as to tell them all.
-MOST_ERRORS = 1000
-
-Count = Annotated[int, Field(ge=0)]
 
 
-class ModelHeader(BaseModel):
-    """What a model file says besides its weights."""
+@dataclass
+class ModelHeader:
+    """What a model file says besides its weights.
 
-    model_config = ConfigDict(extra="forbid")
+    ``make_config`` gives the config: that of a file is checked when it is first asked for, as most commands do not
+    need it.
+    """
 
-    config: Config
-    columns: Annotated[list[Column], Field(max_length=MOST_COLUMNS, fail_fast=True)]
+    make_config: Callable[[], Config] = field(compare=False, repr=False)
+    columns: list[Column]
     metrics: dict[str, Any]
     versions: dict[str, str]
     data: dict[str, Any]
     created: str
-    kind: Literal["flowcli model"] = "flowcli model"
 
-    @model_validator(mode="after")
-    def _has_architecture(self) -> ModelHeader:
-        if self.config.flow is None:
-            raise ValueError("it names no architecture")
-        if len({column.name for column in self.columns}) < len(self.columns):
-            raise ValueError("two columns have the same name")
-        return self
+    @cached_property
+    def config(self) -> Config:
+        """The resolved config; it has an architecture.
+
+        Raises:
+            ModelError: the file's is none.
+        """
+        return self.make_config()
+
+    def as_json(self) -> dict[str, Any]:
+        """The header as JSON has it."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "columns": [column.as_json() for column in self.columns],
+            "metrics": self.metrics,
+            "versions": self.versions,
+            "data": self.data,
+            "created": self.created,
+            "kind": "flowcli model",
+        }
 
     def to_metadata(self) -> dict[str, str]:
         """The header as safetensors metadata."""
-        return {"format_version": FORMAT_VERSION, "flowcli": self.model_dump_json()}
+        written = json.dumps(self.as_json(), ensure_ascii=False, separators=(",", ":"))
+        return {"format_version": MODEL_VERSION, "flowcli": written}
 
 
-class _Summary(BaseModel):
-    """The figures of a log-likelihood that people are shown."""
+_COUNT = whole(0, 2**63)
+_SUMMARY = parts(
+    {
+        "mean": optional(number),
+        "standard_error": optional(number),
+        "n": _COUNT,
+        "bits_per_dim": optional(number),
+        "impossible_rows": _COUNT,
+    },
+    more=True,
+)
+# The metrics that people are shown; there are others.
+_METRICS = parts(
+    {
+        "test_log_likelihood": optional(_SUMMARY),
+        "validation_log_likelihood": optional(_SUMMARY),
+        "baselines": mapping_of(_SUMMARY),
+        "parameters": _COUNT,
+        "rows": parts({"training": _COUNT, "validation": _COUNT, "test": _COUNT}, more=True),
+    },
+    more=True,
+)
+_NAMES = list_of(text, 10**6)
+# What is known of the data's files; nothing, where the table came from Python.
+_DATA = {
+    "files": _NAMES,
+    "sha256": list_of(optional(text), 10**6),
+    "rows": _COUNT,
+    "columns": _NAMES,
+    "held_out_sha256": _NAMES,
+}
+check_data = parts(
+    _DATA, more=True, missing={"files": [], "sha256": [], "rows": 0, "columns": [], "held_out_sha256": []}
+)
+_HEADER = parts(
+    {
+        "config": mapping_of(anything),
+        "columns": list_of(Column.of, MOST_COLUMNS),
+        "metrics": mapping_of(anything),
+        "versions": mapping_of(text),
+        "data": mapping_of(anything),
+        "created": text,
+        "kind": one_of("flowcli model"),
+    },
+    missing={"kind": "flowcli model"},
+)
 
-    mean: FiniteFloat | None
-    standard_error: FiniteFloat | None
-    n: Count
-    bits_per_dim: FiniteFloat | None
-    impossible_rows: Count
 
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file whose header has been read: what it says of itself, of its weights, and of what its programs need.
 
-class _Rows(BaseModel):
-    training: Count
-    validation: Count
-    test: Count
+    ``programs`` is ``None`` where the file has none.
+    """
 
-
-class _Metrics(BaseModel):
-    """The metrics that people are shown; there are others."""
-
-    test_log_likelihood: _Summary | None
-    validation_log_likelihood: _Summary | None
-    baselines: dict[str, _Summary]
-    parameters: Count
-    rows: _Rows
-
-
-class Data(BaseModel):
-    """What is known of the data's files; nothing, where the table came from Python."""
-
-    files: list[str] = []
-    sha256: list[str | None] = []
-    rows: Count = 0
-    columns: list[str] = []
-    held_out_sha256: list[str] = []
-
-
-class _Told(BaseModel):
-    """The parts of a header that people are told of, as a finished fit writes them."""
-
-    metrics: _Metrics
-    data: Data
+    path: Path
+    header: ModelHeader
+    weights: dict[str, TensorFacts]
+    constants: dict[str, TensorFacts]
+    programs: StoredPrograms | None
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -95,11 +148,11 @@ def read_header(path: Path) -> ModelHeader:
     Raises:
         ModelError: the file is not a model of flowcli, is cut short, or is of an unknown format version.
     """
-    return read_model_file(path)[0]
+    return read_model_file(path).header
 
 
-def read_model_file(path: Path) -> tuple[ModelHeader, dict[str, TensorFacts]]:
-    """The header, and which tensors the file says that it has.
+def read_model_file(path: Path) -> ModelFile:
+    """Everything but the tensors themselves.
 
     Raises:
         ModelError: as with :func:`read_header`.
@@ -108,14 +161,58 @@ def read_model_file(path: Path) -> tuple[ModelHeader, dict[str, TensorFacts]]:
     if "flowcli_checkpoint" in file.metadata:
         raise ModelError(f"{path}: a checkpoint, not a model; flowcli fit --resume {path.parent} goes on with it")
     version = file.metadata.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{path}: format version {version!r} is not known to this flowcli, which reads {FORMAT_VERSION!r}"
-        )
-    value = checked_json(path, file.metadata.get("flowcli", ""))
-    header = checked(path, ModelHeader, value)
-    checked(path, _Told, value)
-    return header, file.tensors
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(map(repr, READABLE_VERSIONS))
+        raise ModelError(f"{path}: format version {version!r} is not known to this flowcli, which reads {known}")
+    header = _checked_header(path, checked_json(path, file.metadata.get("flowcli", "")))
+    programs = None
+    if KEY in file.metadata:
+        try:
+            programs = StoredPrograms.of(checked_json(path, file.metadata[KEY]))
+        except ProgramError as error:
+            raise ModelError(f"{path}: damaged program: {error}") from None
+    constants = {name: facts for name, facts in file.tensors.items() if name.startswith(PREFIX)}
+    if constants.keys() != (programs.types.keys() if programs else set()):
+        raise ModelError(f"{path}: damaged: its tensors are not those of its programs")
+    weights = {name: facts for name, facts in file.tensors.items() if name not in constants}
+    return ModelFile(path, header, weights, constants, programs)
+
+
+def load_arrays(file: ModelFile) -> dict[str, np.ndarray]:
+    """The tensors of a file with programs, as these take them: weights in float64, constants in their types.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    assert file.programs is not None
+    types = file.programs.types
+    try:
+        arrays = load_file(file.path)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise ModelError(f"{file.path}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
+    if not all(np.isfinite(array).all() for name, array in arrays.items() if name in file.weights):
+        raise ModelError(f"{file.path}: damaged: a weight is not a finite number")
+    return {
+        name: array.astype(types.get(name, np.float64 if array.dtype.kind == "f" else array.dtype))
+        for name, array in arrays.items()
+    }
+
+
+def model_bytes(
+    header: ModelHeader,
+    weights: Mapping[str, np.ndarray],
+    programs: StoredPrograms,
+    constants: Mapping[str, np.ndarray],
+) -> bytes:
+    """The contents of a model file."""
+    from safetensors.numpy import save
+
+    metadata = {**header.to_metadata(), KEY: programs.to_json()}
+    return sealed(save({**weights, **constants}, metadata=metadata))
 
 
 def checked_json(path: Path, text: str) -> Any:
@@ -130,20 +227,42 @@ def checked_json(path: Path, text: str) -> Any:
         raise ModelError(f"{path}: damaged header: {printable(str(error), LONGEST_REASON)}") from None
 
 
-Schema = TypeVar("Schema", bound=BaseModel)
-
-
-def checked(path: Path, schema: type[Schema], value: Any) -> Schema:
-    """What the JSON of a file's metadata says, by its schema.
+def _checked_header(path: Path, value: Any) -> ModelHeader:
+    """The header of a file, from its JSON.
 
     Raises:
-        ModelError: it says something else.
+        ModelError: it is none.
     """
     try:
-        return schema.model_validate(value)
-    except ValidationError as error:
-        if error.error_count() > MOST_ERRORS:
-            raise ModelError(f"{path}: damaged header: {error.error_count():,} mistakes") from None
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = printable(".".join(map(str, first["loc"])), LONGEST_REASON)
-        raise ModelError(f"{path}: damaged header: {place}: {printable(first['msg'], LONGEST_REASON)}") from None
+        found = _HEADER(value)
+        _METRICS(found["metrics"])
+        check_data(found["data"])
+        if len({column.name for column in found["columns"]}) < len(found["columns"]):
+            raise ValueError("two columns have the same name")
+    except ValueError as error:
+        place = ".".join(map(str, error.place)) if isinstance(error, MisplacedError) else ""
+        raise damaged_header(path, place, str(error)) from None
+    del found["kind"]
+    config = found.pop("config")
+    return ModelHeader(lambda: _checked_config(path, config), **found)
+
+
+def _checked_config(path: Path, value: dict[str, Any]) -> Config:
+    """The config of a file, from its JSON.
+
+    Raises:
+        ModelError: it is none.
+    """
+    from flowcli.config.schema import Config
+    from flowcli.config.stored import checked
+
+    config = checked(path, Config, value, within="config.")
+    if config.flow is None:
+        raise damaged_header(path, "config", "it names no architecture")
+    return config
+
+
+def damaged_header(path: Path, place: str, what: str) -> ModelError:
+    """What is said of a header that is not one."""
+    where = f"{printable(place, LONGEST_REASON)}: " if place else ""
+    return ModelError(f"{path}: damaged header: {where}{printable(what, LONGEST_REASON)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +118,7 @@ def prepare(
             raise DataError(f"{surveyed.sample.source()}: every row has a missing cell; --missing model keeps them")
         if surveyed.rows < rows:
             note(f"{rows - surveyed.rows:,} of {rows:,} rows are left out, for missing cells")
-        columns = [column.model_copy(update={"missing": False}) for column in columns]
+        columns = [replace(column, missing=False) for column in columns]
     try:
         split = _split(config, surveyed.rows if surveyed.whole else None)
     except DataError as error:
@@ -186,7 +186,7 @@ def _known_whole(column: Column, whole: dict[str, Whole], config: Config, source
     if missing and column.kind == "ordinal" and config.data.missing == "model":
         raise DataError(f"{source}: column {column.name!r}: {NO_HOLES}")
     if len(whole[column.name].categories) <= MOST_LABELS:
-        return column.model_copy(update={"missing": missing})
+        return replace(column, missing=missing)
     reason = f"text with more than {MOST_LABELS:,} values"
     if column.context or column.reason == ASKED:
         what = "given" if column.context else "labels"

@@ -318,8 +318,43 @@ def reweighted(content: bytes, dice: random.Random) -> bytes:
     return put_together(header, weights[:begin] + numbers + weights[end:])
 
 
+def reprogrammed(content: bytes, dice: random.Random) -> bytes:
+    """The programs changed: an operation, an argument, the tensors, the sizes."""
+    header, weights = taken_apart(content)
+    if "programs" not in header["__metadata__"]:
+        return restated(content, dice)  # a checkpoint has none
+    programs = json.loads(header["__metadata__"]["programs"])
+    functions = [function for function in programs["functions"].values() if isinstance(function, dict)]
+    names = sorted({operation[0] for function in functions for operation in function["operations"]})
+    for _ in range(dice.choice([1, 1, 1, 2, 3])):
+        function = dice.choice(functions)
+        operations = function["operations"]
+        if dice.random() < 0.1:
+            change(programs, dice)
+        elif dice.random() < 0.2:
+            change(function, dice)
+        elif operations:
+            operation = dice.choice(operations)
+            roll = dice.random()
+            if roll < 0.2:
+                operation[0] = dice.choice([*names, *PROGRAM_WORDS])
+            elif roll < 0.8:
+                place = dice.randrange(len(operation))
+                size = dice.choice([[2**31], [2**20, 2**20], [128, 10**6], [-1, 128], [0]])
+                value = dice.choice([*range(40), *NUMBERS[:13], None, True, size, [0] * 3, ["nan"], "inf"])
+                operation[place] = value
+            elif roll < 0.9:
+                operations.remove(operation)
+            else:
+                operations.insert(dice.randrange(len(operations)), copy.deepcopy(operation))
+    header["__metadata__"]["programs"] = dumped(programs)
+    return put_together(header, weights)
+
+
+PROGRAM_WORDS = ["repeat", "expand", "eye", "bmm", "lgamma", "new_zeros", "cat", "index_put_", "unbind.int", "view"]
 MODEL_CHANGES: list[Callable[[bytes, random.Random], bytes]] = [
     flipped, overwritten, cut, restated, restated, misjudged, misjudged, retensored, relabelled, reweighted,
+    reprogrammed, reprogrammed,
 ]  # fmt: skip
 
 
@@ -426,18 +461,21 @@ def obeyed(text: str) -> str:
     return "".join(sign for sign in text if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp"))
 
 
-def use(path: Path, rows: Any) -> str:
-    """What the commands do with a model; how far it came."""
+def use(path: Path, rows: Any, known: Any = None) -> str:
+    """What the commands do with a model; how far it came. Programs other than those known are run, too."""
     from flowcli.cli.show import _described
     from flowcli.errors import FlowcliError
     from flowcli.model import Model
-    from flowcli.model_file import read_header
+    from flowcli.model_file import read_model_file
 
     done = "refused"
     try:
-        told = _described("m", read_header(path))
+        file = read_model_file(path)
+        told = _described("m", file)
         assert obeyed(told.replace("\n", "")) == ""
         done = "shown"
+        if file.programs is not None and file.programs != known:
+            run_programs(file, rows)
         model = Model.load(path, "cpu")
         done = "loaded"
         model.score(rows, "empty")
@@ -455,6 +493,28 @@ def use(path: Path, rows: Any) -> str:
         if done in ("refused", "shown"):
             assert str(path) in message, "the file is not named"
         return done
+
+
+def run_programs(file: Any, rows: Any) -> None:
+    """What the commands do without torch."""
+    import numpy as np
+
+    from flowcli.errors import ModelError
+    from flowcli.model import program_engine
+    from flowcli.preprocess.encoder import TableEncoder
+
+    engine = program_engine(file)
+    encoded = TableEncoder(file.header.columns).encode(rows)
+    for function in filter(engine.has, ("log_prob", "encode", "decode", "sample")):
+        try:
+            if function == "sample":
+                engine.sample(np.random.default_rng(0).random((1, engine.noise_features)), encoded.context)
+            else:
+                getattr(engine, function)(encoded)
+        except ModelError as error:
+            message = str(error)
+            assert str(file.path) in message, "the file is not named"
+            assert len(message.splitlines()) == 1
 
 
 def use_config(path: Path) -> str:
@@ -503,20 +563,24 @@ def try_models(folder: Path, first: int, last: int) -> Counter[str]:
     """Try the model files of these seeds."""
     import torch
 
+    from flowcli.model_file import read_model_file
+
     torch.set_num_threads(1)
     models = {path.stem: path.read_bytes() for path in folder.glob("*.good")}
     rows = {name: table(columns, 1) for name, (columns, *_) in MODELS.items()}
     path = folder / "changed.safetensors"
+    known = {}
     for name, content in models.items():
         path.write_bytes(content)
         assert use(path, rows[name]) == "all", name
+        known[name] = read_model_file(path).programs
     limit_memory()
     counts: Counter[str] = Counter()
     for seed in range(first, last):
         (folder / "seed").write_text(str(seed))
         name, content = changed_model(models, seed)
         path.write_bytes(content)
-        tried(lambda name=name: use(path, rows[name]), seed, counts)  # type: ignore[misc]
+        tried(lambda name=name: use(path, rows[name], known[name]), seed, counts)  # type: ignore[misc]
     return counts
 
 

@@ -23,7 +23,7 @@ from flowcli.tables.table import Table, from_dataframe
 
 
 def column(name: str, kind: str, **more: Any) -> Column:
-    return Column.model_validate({"name": name, "kind": kind, "reason": "test", **more})
+    return Column(name=name, kind=kind, reason="test", **more)
 
 
 AGE = column("age", "number", decimals=0, step=1.0, lower=0.0)
@@ -277,7 +277,7 @@ class Die:
     asked: list[int] = field(default_factory=list)
 
     def sample_chunks(
-        self, n: int, given: Table | None = None, seed: int | None = None, set_to: None = None
+        self, n: int, given: Table | None = None, seed: int | None = None, set_to: None = None, needed: int = 0
     ) -> Iterator[pa.Table]:
         rng = np.random.default_rng(seed)
         self.asked.append(n)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from flowcli.cli import config, decode, encode, fit, init, sample, score, show, transforms
-from flowcli.cli.command import command, set_pipe_signal
+from flowcli.cli.command import command
 from flowcli.cli.output import messages, settle_streams, silence_stdout
+from flowcli.cli.running import set_pipe_signal
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 EPILOG = "Exit status: 0 done, 1 the data, model or machine said no, 2 usage or config, 130 interrupted."

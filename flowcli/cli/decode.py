@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads, sources
+from typing import TYPE_CHECKING
+
+from flowcli.cli.arguments import sources
 from flowcli.cli.output import check_output, write_tables
+
+if TYPE_CHECKING:
+    from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads
 
 
 def decode(
@@ -28,18 +33,13 @@ def decode(
 
     path = resolve_model(model)
     from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.memory import keep_freed_memory
-    from flowcli.cli.threads import asked_threads, use_threads
+    from flowcli.cli.loading import load_model
+    from flowcli.cli.threads import asked_threads
     from flowcli.tables.pipeline import Pace, in_order
 
-    asked = asked_threads(threads)
-    # Each chunk is one thread's: several are done at a time, and no thread waits for another.
-    keep_freed_memory()
-    use_threads(1)
-    from flowcli.model import Model
-
-    loaded = Model.load(path, device)
+    pace = Pace(asked_threads(threads))
+    loaded = load_model(path, device)
     encoder = loaded.encoder
     as_they_are = used_names([*encoder.partial, *encoder.discrete, *encoder.context])
     tables = chunks(names, encoding, as_they_are.union(encoder.latent_names))
-    write_tables(in_order(loaded.decode, tables, Pace(asked)), output, form)
+    write_tables(in_order(loaded.decode, tables, pace), output, form)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowcli.cli.arguments import names, sources
 from flowcli.cli.input import MOST_NAMES
-from flowcli.cli.options import ConfigName, Data, Device, Encoding, Json, Seed, Settings, Threads, names, sources
+from flowcli.cli.options import ConfigName, Data, Device, Encoding, Json, Seed, Settings, Threads
 from flowcli.cli.output import messages, write_json, write_text
 from flowcli.errors import DataError, Interrupted, UsageError
 

@@ -23,7 +23,7 @@ def init(
 
     Example: flowcli init data.csv > flow.yaml
     """
-    from flowcli.cli.options import sources
+    from flowcli.cli.arguments import sources
 
     names = sources([data]) if data else []
     from flowcli.config.schema import DataConfig

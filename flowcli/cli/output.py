@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import typer
-
 from flowcli.errors import FlowcliError, UsageError
 from flowcli.printable import printable
 
@@ -135,10 +133,10 @@ def stdout_stream() -> Iterator[IO[bytes]]:
         raise _not_written("stdout", error) from None
 
 
-def _not_written(name: str, error: OSError) -> Exception:
+def _not_written(name: str, error: OSError) -> BaseException:
     """What a command ends with when a stream takes no more: quietly, if its reader went away."""
     if error.errno == errno.EPIPE:
-        return typer.Exit(BROKEN_PIPE_STATUS)
+        return SystemExit(BROKEN_PIPE_STATUS)
     return FlowcliError(f"cannot write to {name}: {error.strerror or error}")
 
 

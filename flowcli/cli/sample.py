@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed, Threads
 from flowcli.cli.output import check_output, messages, write_tables
-from flowcli.errors import DataError, UsageError
+from flowcli.errors import DataError, FlowcliError, UsageError
 
 if TYPE_CHECKING:
+    import typer
+
+    from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed, Threads
     from flowcli.tables.columns import Column
     from flowcli.tables.table import Table
 
@@ -65,34 +65,40 @@ def sample(
     check_output(output, force)
     values = _values(given or [])
 
-    from flowcli.expression import Expression
     from flowcli.runs import resolve_model
 
-    expression = None if where is None else Expression(where)
+    expression = None
+    if where is not None:
+        from flowcli.expression import Expression
+
+        expression = Expression(where)
     path = resolve_model(model)
 
-    from flowcli.model_file import read_header
+    from flowcli.model_file import read_model_file
 
-    header = read_header(path)
-    columns = header.columns
+    file = read_model_file(path)
+    columns = file.header.columns
     context = [column.name for column in columns if column.context and column.kind != "constant"]
     if given_file is not None and not context:
         raise UsageError("--given-file: the model has no context columns")
-    from flowcli.conditioning import Condition, Rejection, settable
+    names: list[str] = []
+    if values.keys() - {*context}:
+        from flowcli.conditioning import settable
 
-    assert header.config.flow is not None
-    names = settable(header.config.flow, columns, values)
+        assert file.header.config.flow is not None  # the header's own check
+        names = settable(file.header.config.flow, columns, values)
     _refuse_mistakes(columns, values, [] if given_file is not None else context, names)
     set_to = {name: values[name] for name in names}
     rest = {name: value for name, value in values.items() if name not in context and name not in set_to}
-    condition = Condition(columns, rest, expression)
+    rejection = None
+    if rest or expression is not None:
+        from flowcli.conditioning import Condition, Rejection
 
-    from flowcli.cli.memory import keep_freed_memory
-    from flowcli.cli.threads import asked_threads, use_threads
+        condition = Condition(columns, rest, expression)
+        rejection = Rejection(condition) if condition else None
 
-    keep_freed_memory()
-    use_threads(asked_threads(threads) or 1)
-    from flowcli.model import Model
+    from flowcli.cli.loading import load_model
+    from flowcli.cli.threads import asked_threads
 
     if seed is None:
         import secrets
@@ -100,11 +106,10 @@ def sample(
         seed = secrets.randbits(63)
         messages.detail(f"seed {seed}")
     table = _given_table({name: values[name] for name in values if name in context}, given_file)
-    loaded = Model.load(path, device)
-    if not condition:
+    loaded = load_model(file, device, asked_threads(threads) or 1)
+    if rejection is None:
         write_tables(loaded.sample_chunks(n, table, seed, set_to), output, form)
         return
-    rejection = Rejection(condition)
     write_tables(rejection.draw(loaded, n, table, seed, set_to), output, form)
     messages.note(rejection.summary())
 
@@ -123,9 +128,11 @@ def _values(given: list[str]) -> dict[str, str]:
 
 def _refuse_mistakes(columns: list[Column], values: dict[str, str], needed: list[str], set_to: list[str]) -> None:
     """Refuse, all at once, values that cannot be and context columns that are not given."""
-    from flowcli.conditioning import given_mistakes
+    mistakes: list[FlowcliError] = []
+    if values:
+        from flowcli.conditioning import given_mistakes
 
-    mistakes = given_mistakes(columns, values, set_to)
+        mistakes = given_mistakes(columns, values, set_to)
     missing = [name for name in needed if name not in values]
     if missing:
         options = " ".join(f"--given {name}=VALUE" for name in missing)
@@ -138,6 +145,7 @@ def _refuse_mistakes(columns: list[Column], values: dict[str, str], needed: list
 def _given_table(values: dict[str, str], file: str | None) -> Table | None:
     import pyarrow as pa
 
+    from flowcli.tables.arrays import texts
     from flowcli.tables.read import read_table
     from flowcli.tables.table import Origin, Table
 
@@ -145,4 +153,5 @@ def _given_table(values: dict[str, str], file: str | None) -> Table | None:
         return read_table([file])
     if not values:
         return None
-    return Table(pa.table({name: [value] for name, value in values.items()}), (Origin("--given", 1, 1),))
+    cells = pa.table({name: texts([value]) for name, value in values.items()})
+    return Table(cells, (Origin("--given", 1, 1),))

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads, names, sources
+from flowcli.cli.arguments import names, sources
 from flowcli.cli.output import check_output, messages, write_tables
 from flowcli.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import typer
 
+    from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads
     from flowcli.model import Model
     from flowcli.tables.keep import KeptColumns
     from flowcli.tables.pipeline import Pace
@@ -63,21 +63,15 @@ def score(
 
     path = resolve_model(model)
     from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.memory import keep_freed_memory
-    from flowcli.cli.threads import asked_threads, use_threads
+    from flowcli.cli.loading import load_model
+    from flowcli.cli.threads import asked_threads
     from flowcli.tables.keep import KeptColumns
     from flowcli.tables.pipeline import Pace
 
-    asked = asked_threads(threads)
-    # Each chunk is one thread's: several are done at a time, and no thread waits for another.
-    keep_freed_memory()
-    use_threads(1)
-    from flowcli.model import Model
-
-    loaded = Model.load(path, device)
+    pace = Pace(asked_threads(threads))
+    loaded = load_model(path, device)
     used = None if append else used_names(loaded.header.columns) | {*copied}
     kept = KeptColumns(None if append else copied)
-    pace = Pace(asked)
     write_tables(_scores(loaded, chunks(files, encoding, used), kept, on_bad_row.value, pace), output, form)
 
 
@@ -85,8 +79,8 @@ def _scores(
     model: Model, tables: Iterable[Table], kept: KeptColumns, on_bad_row: str, pace: Pace
 ) -> Iterator[pa.Table]:
     import numpy as np
-    import pyarrow as pa
 
+    from flowcli.tables.arrays import numbers
     from flowcli.tables.pipeline import in_order
 
     unseen = beyond = empty = 0
@@ -94,7 +88,7 @@ def _scores(
         unseen += int(scores.unseen_label.sum())
         beyond += int((np.isneginf(scores.log_prob) & ~scores.unseen_label).sum())
         empty += int(np.isnan(scores.log_prob).sum())
-        yield kept.beside(table, "log_prob", pa.array(scores.log_prob, from_pandas=True))
+        yield kept.beside(table, "log_prob", numbers(scores.log_prob, np.isnan(scores.log_prob)))
     if unseen:
         messages.note(f"{_rows(unseen)} of probability zero (-inf): a label that was not in training")
     if beyond:

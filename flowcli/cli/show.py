@@ -11,7 +11,11 @@ from flowcli.cli.output import write_json, write_text
 from flowcli.printable import printable
 
 if TYPE_CHECKING:
-    from flowcli.model_file import ModelHeader
+    from flowcli.model_file import ModelFile
+
+
+# Each with the function of the density that it is.
+COMMANDS = {"score": "log_prob", "sample": "sample", "encode": "encode", "decode": "decode"}
 
 
 def show(
@@ -35,18 +39,33 @@ def show(
 
     path = resolve_model(model)
 
-    from flowcli.model_file import read_header
+    from flowcli.model_file import read_model_file
 
-    header = read_header(path)
+    file = read_model_file(path)
     if as_json:
-        write_json({"model": str(path), **header.model_dump(mode="json")})
+        write_json({"model": str(path), **file.header.as_json(), "without_torch": _without_torch(file)})
         return
-    write_text(_described(str(path), header))
+    write_text(_described(str(path), file))
 
 
-def _described(path: str, header: ModelHeader) -> str:
+def _without_torch(file: ModelFile) -> list[str]:
+    """The commands that do not need torch for small inputs."""
+    functions = file.programs.functions if file.programs else {}
+    return [command for command, function in COMMANDS.items() if function in functions]
+
+
+def _start_lines(file: ModelFile) -> list[str]:
+    light = _without_torch(file)
+    heavy = [command for command in COMMANDS if command not in light]
+    told = [f"{', '.join(light)} without torch"] if light else []
+    told += [f"{', '.join(heavy)} {'with it' if light else 'with torch'}"] if heavy else []
+    return [f"small inputs  {'; '.join(told)}"]
+
+
+def _described(path: str, file: ModelFile) -> str:
     from flowcli.cli.describe import column_lines, flow_lines, likelihood_lines
 
+    header = file.header
     data = header.data.get("files") or ["a table from Python"]
     rows = header.metrics["rows"]
     versions = ", ".join(f"{name} {version}" for name, version in header.versions.items())
@@ -56,6 +75,7 @@ def _described(path: str, header: ModelHeader) -> str:
         ["  " + line for line in column_lines(header.columns)],
         [f"flow     {header.metrics['parameters']:,} parameters, from base to data"],
         ["  " + line for line in flow_lines(header.config, header.columns)],
+        _start_lines(file),
         ["log-likelihood  (nats per row)"],
         ["  " + line for line in likelihood_lines(header.metrics)],
     ]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from flowcli.flows.factor import Factor, are_present
 from flowcli.flows.rows import Rows
 from flowcli.transforms.bijection import only, sum_features
-from flowcli.transforms.supports import Support, Supports
+from flowcli.transforms.support import Support
+from flowcli.transforms.supports import Supports
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowcli.transforms.supports import Support
+    from flowcli.transforms.support import Support
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flowcli.errors import DataError
 from flowcli.flows.layout import Layout
 from flowcli.preprocess.numbers import column_numbers, within
+from flowcli.tables import compute as pc
+from flowcli.tables.arrays import flags, flags_of, floats_of, integers, scalar, texts
+from flowcli.tables.arrays import numbers as floats
 from flowcli.tables.cells import as_numbers, as_text, is_number_type
 from flowcli.tables.columns import LARGEST_WHOLE, Column, describe_missing
 from flowcli.tables.dates import written_dates
 from flowcli.tables.table import Table
-from flowcli.transforms.supports import PLACEHOLDER, Support
+from flowcli.transforms.support import PLACEHOLDER, Support
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -85,6 +87,11 @@ class TableEncoder:
         )
 
     @property
+    def context_features(self) -> int:
+        """How wide the encoded context is."""
+        return sum(_context_width(column) for column in self.context)
+
+    @property
     def modelled(self) -> int:
         """How many columns the density is over."""
         return len(self.numbers) + len(self.labels) + len(self.ordinals)
@@ -96,8 +103,7 @@ class TableEncoder:
 
     def empty(self) -> Encoded:
         """No rows."""
-        width = sum(_context_width(column) for column in self.context)
-        shapes = len(self.numbers), len(self.labels) + len(self.partial), len(self.ordinals), width
+        shapes = len(self.numbers), len(self.labels) + len(self.partial), len(self.ordinals), self.context_features
         numbers, labels, ordinals, context = (np.empty((0, columns)) for columns in shapes)
         return Encoded(numbers, labels.astype(np.int64), ordinals, context, np.zeros(0, dtype=bool), {})
 
@@ -207,7 +213,7 @@ class TableEncoder:
             cells[column.name] = _as_integers(ordinals[:, position] + round(column.mean))
         for column in self.columns:
             if column.kind == "constant":
-                cells[column.name] = pa.array([column.value or None] * len(numbers), pa.string())
+                cells[column.name] = texts([column.value or None] * len(numbers))
             elif column.context and context is not None:
                 cells[column.name] = context.column(column.name)
         return pa.table({c.name: cells[c.name] for c in self.columns if c.kind != "identifier"})
@@ -218,15 +224,15 @@ class TableEncoder:
         A partial column comes too: its spike, nothing where the cell is missing, or the word ``latent``.
         """
         cells: dict[str, pa.Array | pa.ChunkedArray] = {
-            name: pa.array(latent[:, position], mask=np.isnan(latent[:, position]))
+            name: floats(latent[:, position], np.isnan(latent[:, position]))
             for position, name in enumerate(self.latent_names)
         }
         for column in self.columns:
             if column in self.partial:
                 states = labels[:, len(self.labels) + self.partial.index(column)]
                 spikes = _as_written(np.array(column.spikes), column, True).cast(pa.string()).to_pylist()
-                words = pa.array([IN_LATENT, *spikes, *([None] if column.missing else [])], pa.string())
-                cells[column.name] = words.take(pa.array(states))
+                words = texts([IN_LATENT, *spikes, *([None] if column.missing else [])])
+                cells[column.name] = words.take(integers(states))
             elif column in self.discrete or column in self.context:
                 cells[column.name] = table.column(column.name)
         return pa.table(cells)
@@ -275,7 +281,7 @@ def _state(column: Column, table: Table, bad: dict[int, str]) -> tuple[Floats, C
     numbers = column_numbers(column, table.column(column.name))
     values = numbers.values
     if column.fill is not None and numbers.missing.any():
-        filling = column_numbers(column, pa.chunked_array([[column.fill]])).values[0]
+        filling = column_numbers(column, pa.chunked_array([texts([column.fill])])).values[0]
         values = np.where(numbers.missing, filling, values)
     state = np.full(len(values), NUMBER, dtype=np.int64)
     for position, spike in enumerate(column.spikes, 1):
@@ -292,8 +298,8 @@ def _latent_state(column: Column, table: Table, bad: dict[int, str]) -> Codes:
     """The states of a partial column as :meth:`TableEncoder.latent_cells` writes them."""
     cells = table.column(column.name)
     text = as_text(cells.cast(pa.string()))
-    latent = np.asarray(pc.equal(text, IN_LATENT).fill_null(False))
-    others = Table(pa.table({column.name: pc.if_else(pa.array(latent), None, text)}), table.origins, table.index)
+    latent = flags_of(pc.equal(text, scalar(IN_LATENT)))
+    others = Table(pa.table({column.name: pc.if_else(flags(latent), scalar(None), text)}), table.origins, table.index)
     told: dict[int, str] = {}
     _, states = _state(column, others, told)
     for row, reason in told.items():
@@ -355,14 +361,15 @@ def _codes(column: Column, table: Table, bad: dict[int, str]) -> Codes:
     cells = table.column(column.name)
     text = as_text(cells)
     if column.fill is not None:
-        text = text.fill_null(column.fill)
-    codes = pc.index_in(text, value_set=pa.array(column.categories))
+        text = text.fill_null(scalar(column.fill))
+    codes = pc.index_in(text, value_set=texts(column.categories))
     if column.cells in ("integer", "number") and is_number_type(cells):
         # 79.0 is the label 79.
-        categories = pa.array([float(category) for category in column.categories])
+        categories = floats(np.array([float(category) for category in column.categories]))
         codes = pc.coalesce(codes, pc.index_in(cells.cast(pa.float64(), safe=False), value_set=categories))
-    missing = np.asarray(text.is_null())
-    result = np.array(codes.fill_null(UNSEEN), dtype=np.int64)
+    missing = flags_of(pc.is_null(text))
+    found = floats_of(pc.cast(codes, pa.float64()))
+    result = np.where(np.isnan(found), UNSEEN, found).astype(np.int64)
     if column.missing:
         result[missing] = len(column.categories)
     else:
@@ -395,16 +402,16 @@ def _as_written(values: Floats, column: Column, rounded: bool) -> pa.Array:
     missing = np.isnan(values)
     if rounded and column.decimals == 0 and abs(column.mean) + 1000 * abs(column.scale) < LARGEST_WHOLE:
         return _as_integers(values, missing)
-    return pa.array(values + 0.0, mask=missing)  # no minus zero
+    return floats(values + 0.0, missing)  # no minus zero
 
 
 def _as_integers(values: Floats, missing: Flags | None = None) -> pa.Array:
     whole = np.rint(np.nan_to_num(values).clip(-(2.0**62), 2.0**62)).astype(np.int64)
-    return pa.array(whole, mask=missing)
+    return integers(whole, missing)
 
 
 def _label_cells(codes: Codes, column: Column) -> pa.Array:
     """Labels as they were written, typed where the training rows' were."""
-    words: Any = pa.array([*column.categories, *([None] if column.missing else [])], pa.string())
+    words: Any = texts([*column.categories, *([None] if column.missing else [])])
     kind = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}[column.cells]
-    return words.cast(kind).take(pa.array(codes))
+    return pc.take(pc.cast(words, kind), integers(codes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def fit_columns(
                 )
             if column.missing and missing == "impute":
                 update = {"missing": False, "fill": _as_written(float(np.median(values)), training, column)}
-            update |= _numbers(column.model_copy(update=update), values, spikes and not column.context, maps)
+            update |= _numbers(replace(column, **update), values, spikes and not column.context, maps)
         elif column.kind == "label":
             text = as_text(training.column(column.name))
             categories = tuple(sorted(whole[column.name].categories))
@@ -102,7 +103,7 @@ def fit_columns(
             elif len(categories) == 1 and not column.missing:
                 update = {"kind": "constant", "value": categories[0], "categories": ()}
                 update |= {"reason": "one value in the training rows"}
-        fitted.append(Column.model_validate(column.model_copy(update=update).model_dump()))
+        fitted.append(replace(column, **update))
     return fitted
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from flowcli.tables import compute as pc
+from flowcli.tables.arrays import flags_of, floats_of, scalar, texts
 
 # Besides the empty cell, these words stand for a missing one. "None" does not: it is a word like any other.
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "null", "NULL")
@@ -58,9 +60,9 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The cells as trimmed text, null where a cell is missing."""
     if pa.types.is_null(column.type):
         return column.cast(pa.string())
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    missing = pc.is_in(text, value_set=pa.array(["", *MISSING_WORDS]))
-    return pc.if_else(missing, pa.scalar(None, pa.string()), text)
+    text = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
+    missing = pc.is_in(text, value_set=texts(["", *MISSING_WORDS]))
+    return pc.if_else(missing, scalar(None), text)
 
 
 def as_numbers(column: pa.ChunkedArray) -> Numbers:
@@ -69,22 +71,22 @@ def as_numbers(column: pa.ChunkedArray) -> Numbers:
         everywhere = np.ones(len(column), dtype=bool)
         return Numbers(np.full(len(column), np.nan), everywhere, ~everywhere)
     if is_number_type(column):
-        values = _to_numpy(column.cast(pa.float64(), safe=False))
+        values = floats_of(pc.cast(column, pa.float64(), safe=False))
         return Numbers(values, np.isnan(values), np.zeros(len(values), dtype=bool))
     plain = _plain_numbers(column)
     if plain is not None:
         nowhere = np.zeros(len(plain), dtype=bool)
         return Numbers(plain, nowhere, nowhere)
     text = as_text(column)
-    missing = _to_mask(text.is_null())
+    missing = flags_of(pc.is_null(text))
     try:
-        values = _to_numpy(text.cast(pa.float64()))
+        values = floats_of(pc.cast(text, pa.float64()))
         # Arrow reads more spellings of "not a number" than MISSING_WORDS has.
         return Numbers(values, missing, np.isnan(values) & ~missing)
     except pa.ArrowInvalid:
         matches = pc.match_substring_regex(text, _NUMBER)
-        valid = pc.if_else(matches, pc.utf8_ltrim(text, "+"), pa.scalar(None, pa.string()))
-        return Numbers(_to_numpy(valid.cast(pa.float64())), missing, ~_to_mask(matches.fill_null(True)))
+        valid = pc.if_else(matches, pc.utf8_ltrim(text, "+"), scalar(None))
+        return Numbers(floats_of(valid.cast(pa.float64())), missing, ~flags_of(matches.fill_null(scalar(True))))
 
 
 def _plain_numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
@@ -92,7 +94,7 @@ def _plain_numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
     if not pa.types.is_string(column.type) or column.null_count:
         return None
     try:
-        values = _to_numpy(column.cast(pa.float64()))
+        values = floats_of(pc.cast(column, pa.float64()))
     except pa.ArrowInvalid:
         return None
     return None if np.isnan(values).any() else values
@@ -136,16 +138,8 @@ def decimals(column: pa.ChunkedArray) -> int | None:
     return digits if digits <= MOST_DECIMALS else None
 
 
-def _to_numpy(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    return np.asarray(column.to_numpy(zero_copy_only=False) if len(column) else [], dtype=np.float64)
-
-
-def _to_mask(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    return np.asarray(column.to_numpy(zero_copy_only=False) if len(column) else [], dtype=np.bool_)
-
-
 def hole_mask(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Which cells are missing."""
     if is_text(column) or pa.types.is_null(column.type):
-        return _to_mask(as_text(column).is_null())
-    return as_numbers(column).missing if is_number_type(column) else _to_mask(column.is_null())
+        return flags_of(as_text(column).is_null())
+    return as_numbers(column).missing if is_number_type(column) else flags_of(column.is_null())

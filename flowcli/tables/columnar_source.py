@@ -7,12 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from flowcli.tables.streams import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from pyarrow import parquet
 
 BATCH_BYTES = 8 << 20
 MOST_ROWS = 65536
@@ -35,13 +37,15 @@ def columnar_cells(stream: io.BufferedReader) -> Iterator[pa.Table] | None:
 
 
 def _parquet(stream: io.BufferedReader) -> Iterator[pa.Table]:
+    from pyarrow import parquet
+
     with _seekable(stream) as file:
         # By default whole row groups are held.
-        parquet = pa.parquet.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
-        yield from _tables(parquet.iter_batches(_rows_at_once(parquet.metadata)), parquet.schema_arrow)
+        file_of = parquet.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
+        yield from _tables(file_of.iter_batches(_rows_at_once(file_of.metadata)), file_of.schema_arrow)
 
 
-def _rows_at_once(metadata: pa.parquet.FileMetaData) -> int:
+def _rows_at_once(metadata: parquet.FileMetaData) -> int:
     """How many rows of average size have this many bytes."""
     groups = range(metadata.num_row_groups)
     size = sum(metadata.row_group(group).total_byte_size for group in groups) / max(metadata.num_rows, 1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from flowcli import records
+from flowcli.records import flag, number, one_of, optional, parts, positive, text, tuple_of, whole
 
 Kind = Literal["number", "date", "ordinal", "label", "constant", "identifier"]
 Map = Literal["none", "log", "softplus", "logit", "arcsinh"]
@@ -23,7 +25,8 @@ LARGEST_WHOLE = 2.0**53
 YES_OR_NO = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"0", "1"})
 
 
-class Column(BaseModel):
+@dataclass(frozen=True)
+class Column:
     """One column of the model. What depends on the data comes from the training rows alone.
 
     ``number``, and ``date`` (days or seconds since 1970, written as ``date_format``): ``u = (x - mean) / scale`` is
@@ -38,34 +41,36 @@ class Column(BaseModel):
 
     ``missing``: whether a cell may be missing, which then has a probability. ``fill``: what stands in for a missing
     cell instead. A ``context`` column is given, not modelled.
+
+    Raises:
+        ValueError: a value is not of its kind, or those of the column do not go together.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(min_length=1)]
+    name: str
     kind: Kind
     reason: str
     context: bool = False
     missing: bool = False
     fill: str | None = None
-    decimals: Annotated[int, Field(ge=0, le=20)] | None = None
+    decimals: int | None = None
     date_format: str = ""
-    step: Annotated[FiniteFloat, Field(gt=0)] | None = None
-    origin: FiniteFloat = 0.0
-    lower: FiniteFloat | None = None
-    upper: FiniteFloat | None = None
+    step: float | None = None
+    origin: float = 0.0
+    lower: float | None = None
+    upper: float | None = None
     map: Map = "none"
-    mean: FiniteFloat = 0.0
-    scale: FiniteFloat = 1.0
-    center: FiniteFloat = 0.0
-    spread: Annotated[FiniteFloat, Field(gt=0)] = 1.0
-    spikes: Annotated[tuple[FiniteFloat, ...], Field(max_length=MOST_SPIKES)] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+    center: float = 0.0
+    spread: float = 1.0
+    spikes: tuple[float, ...] = ()
     cells: Cells = "text"
-    categories: Annotated[tuple[str, ...], Field(max_length=MOST_CATEGORIES)] = ()
+    categories: tuple[str, ...] = ()
     value: str = ""
 
-    @model_validator(mode="after")
-    def _usable(self) -> Column:
+    def __post_init__(self) -> None:
+        for fact, value in _checked(vars(self)).items():
+            object.__setattr__(self, fact, value)
         # Below an upper bound, u grows as x falls.
         falls = self.scale < 0 and self.map in ("log", "softplus")
         if not (self.scale > 0 or falls):
@@ -83,7 +88,20 @@ class Column(BaseModel):
             raise ValueError(f"column {self.name!r}: its categories are not all of the type {self.cells}")
         if self.kind == "date" and not _is_date_format(self.date_format):
             raise ValueError(f"column {self.name!r}: its dates are in no format that is known")
-        return self
+
+    @classmethod
+    def of(cls, value: Any) -> Column:
+        """A column from its JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return cls(**_written(value))
+
+    def as_json(self) -> dict[str, Any]:
+        """The column as JSON has it."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {fact: list(value) if isinstance(value, tuple) else value for fact, value in values}
 
     @property
     def numeric(self) -> bool:
@@ -126,6 +144,32 @@ class Column(BaseModel):
             words_of_it.append("heavy-tailed")
         return ", ".join(words_of_it)
 
+
+_CHECKS = {
+    "name": records.name,
+    "kind": one_of(*get_args(Kind)),
+    "reason": text,
+    "context": flag,
+    "missing": flag,
+    "fill": optional(text),
+    "decimals": optional(whole(0, 20)),
+    "date_format": text,
+    "step": optional(positive),
+    "origin": number,
+    "lower": optional(number),
+    "upper": optional(number),
+    "map": one_of(*get_args(Map)),
+    "mean": number,
+    "scale": number,
+    "center": number,
+    "spread": positive,
+    "spikes": tuple_of(number, MOST_SPIKES),
+    "cells": one_of(*get_args(Cells)),
+    "categories": tuple_of(text, MOST_CATEGORIES),
+    "value": text,
+}
+_checked = parts(_CHECKS)
+_written = parts(_CHECKS, missing={f.name: f.default for f in fields(Column) if f.default is not MISSING})
 
 # How categories of each type of cells are written.
 _WRITTEN: dict[Cells, re.Pattern[str]] = {

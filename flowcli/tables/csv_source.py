@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from flowcli.errors import DataError
+from flowcli.tables import compute as pc
+from flowcli.tables.arrays import texts
 from flowcli.tables.columns import MOST_COLUMNS
 from flowcli.tables.streams import BLOCK_BYTES, last_byte
 
@@ -67,7 +68,7 @@ def csv_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
         if "Empty CSV" not in str(error):
             raise
     if last is None:
-        yield pa.table({column: pa.array([], pa.string()) for column in names})
+        yield pa.table({column: texts([]) for column in names})
     elif _is_open(last, parse.delimiter) and last_byte(text) != b'"':
         # Arrow takes the rest of the file for one cell.
         raise DataError(f"{name}: row {rows:,}: a quote is not closed")

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from flowcli.tables import compute as pc
+from flowcli.tables.arrays import flags_of, floats_of, integers, scalar
 from flowcli.tables.cells import Numbers, as_text
 
 # Ways of writing, tried in this order; the first that every cell fits is taken.
@@ -74,7 +75,7 @@ def _parsed(text: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
     # Arrow's parser takes "1:2" for "%H:%M" too; what comes back differently was not written that way.
     stamps = pc.strptime(text, format=form, unit="s", error_is_null=True)
     same = pc.equal(_strftime(stamps, form), text)
-    return pc.if_else(same.fill_null(False), stamps, pa.scalar(None, stamps.type))
+    return pc.if_else(same.fill_null(scalar(False)), stamps, scalar(None).cast(stamps.type))
 
 
 def _strftime(stamps: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
@@ -90,11 +91,11 @@ def unit(form: str) -> float:
 def date_numbers(column: pa.ChunkedArray, form: str) -> Numbers:
     """Days or seconds since 1970, NaN where a cell is missing or written otherwise."""
     if is_date_type(column):
-        missing = np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+        missing = flags_of(column.is_null())
         seconds = _since_1970(column)
         return Numbers(seconds / unit(form), missing, np.zeros(len(column), dtype=bool))
     text = as_text(column)
-    missing = np.asarray(text.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    missing = flags_of(text.is_null())
     # A table of another type may hold the same dates: ISO is how they come as text.
     forms = (form,) if not form.startswith(TYPED) else (*DATES[:1], *TIMES)
     seconds = np.full(len(column), np.nan)
@@ -105,8 +106,7 @@ def date_numbers(column: pa.ChunkedArray, form: str) -> Numbers:
 
 def _since_1970(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     stamps = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)))
-    whole = stamps.cast(pa.int64()).cast(pa.float64(), safe=False)
-    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.float64) / 1e6
+    return floats_of(stamps.cast(pa.int64()).cast(pa.float64(), safe=False)) / 1e6
 
 
 def written_dates(values: npt.NDArray[np.float64], form: str) -> pa.Array:
@@ -115,7 +115,7 @@ def written_dates(values: npt.NDArray[np.float64], form: str) -> pa.Array:
     with np.errstate(over="ignore"):
         seconds = np.where(missing, 0, values) * unit(form)
     micros = np.rint(seconds.clip(-6e10, 2.5e11) * 1e6).astype(np.int64)
-    stamps: Any = pa.array(micros, mask=missing).cast(pa.timestamp("us"))
+    stamps: Any = integers(micros, missing).cast(pa.timestamp("us"))
     if not form.startswith(TYPED):
         return pc.strftime(stamps.cast(pa.timestamp("s"), safe=False), format=form)
     name = form.removeprefix(TYPED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def infer_columns(
                 raise DataError(f"{name!r} ({NO_HOLES})")
             if name in context and column.kind == "identifier":
                 raise DataError(f"{name!r} (cannot be given: {column.reason})")
-            columns.append(column.model_copy(update={"context": name in context}))
+            columns.append(replace(column, context=name in context))
         except DataError as error:
             refused.append(str(error))
     if refused:

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from flowcli.errors import DataError
+from flowcli.tables import compute as pc
+from flowcli.tables.arrays import integers
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,19 @@ class Table:
             index -= origin.rows
         raise IndexError(index)
 
+    @property
+    def last_row(self) -> int:
+        """The number of the last row that was read, in its source."""
+        return self.origins[-1].first_row - 1 + self.origins[-1].rows if self.origins else len(self)
+
     def source(self) -> str:
         """The name of the source, or of the first of several."""
         return self.origins[0].source if self.origins else "the table"
 
     def take(self, rows: np.ndarray) -> Table:
         """The rows at these indices."""
-        return Table(self.cells.take(pa.array(rows)), self.origins, rows if self.index is None else self.index[rows])
+        cells = pc.take(self.cells, integers(rows))
+        return Table(cells, self.origins, rows if self.index is None else self.index[rows])
 
 
 def concatenate(tables: Sequence[Table]) -> Table:

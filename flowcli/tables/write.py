@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import IO, Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
 from flowcli.errors import DataError
+from flowcli.tables import compute as pc
+from flowcli.tables.arrays import scalar
 
 
 class TableWriter(Protocol):
@@ -94,12 +94,14 @@ def _plain(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _joined(cells: pa.Table, special: str, delimiter: str) -> bytes:
     """Rows as lines, with quotes around the cells that need them and no others (Arrow quotes all text or none)."""
     empty = '""' if cells.num_columns == 1 else ""
+    quote, nothing = scalar('"'), scalar("")
     columns = []
     for column in cells.columns:
         text = column.cast(pa.string())
-        quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
-        columns.append(pc.if_else(pc.match_substring_regex(text, special), quoted, text).fill_null(empty))
-    return "".join(f"{line}\n" for line in pc.binary_join_element_wise(*columns, delimiter).to_pylist()).encode()
+        quoted = pc.binary_join_element_wise(quote, pc.replace_substring(text, '"', '""'), quote, nothing)
+        columns.append(pc.if_else(pc.match_substring_regex(text, special), quoted, text).fill_null(scalar(empty)))
+    lines = pc.binary_join_element_wise(*columns, scalar(delimiter)).to_pylist()
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 class JsonLinesWriter:
@@ -139,10 +141,17 @@ class ColumnarWriter:
     def write(self, cells: pa.Table) -> None:
         if self.schema is None:
             self.schema = pa.schema([pa.field(field.name, _own_type(field.type)) for field in cells.schema])
-            self.writer = _COLUMNAR[self.form](self.stream, self.schema)
+            self.writer = self._writer(self.schema)
         columns = [self._in_first_type(cells.column(field.name), field) for field in self.schema]
         self.writer.write_table(pa.table(columns, self.schema))
         self.rows += len(cells)
+
+    def _writer(self, schema: pa.Schema) -> Any:
+        if self.form == "parquet":
+            from pyarrow import parquet
+
+            return parquet.ParquetWriter(self.stream, schema)
+        return (pa.ipc.new_file if self.form == "arrow" else pa.ipc.new_stream)(self.stream, schema)
 
     def close(self) -> None:
         if self.writer is not None:
@@ -180,7 +189,7 @@ def _is_alike(kind: pa.DataType, first: pa.DataType) -> bool:
     )
 
 
-_COLUMNAR = {"parquet": pa.parquet.ParquetWriter, "arrow": pa.ipc.new_file, "arrows": pa.ipc.new_stream}
+_COLUMNAR = ("parquet", "arrow", "arrows")
 
 
 @contextmanager

@@ -15,16 +15,17 @@ from torch import Tensor
 
 from flowcli.config.load import is_plain_file
 from flowcli.config.schema import Config
+from flowcli.config.stored import checked
 from flowcli.errors import ModelError
 from flowcli.files import written_whole
 from flowcli.flows.size import facts_of
-from flowcli.model_file import Data, checked, checked_json
+from flowcli.model_file import check_data, checked_json
 from flowcli.tensor_file import FORMAT_VERSION, TensorFacts, read_tensor_header, sealed
 from flowcli.training.trainer import Progress, Training
 
 
 def _of_files(data: dict[str, Any]) -> dict[str, Any]:
-    if not Data.model_validate(data).files:
+    if not check_data(data)["files"]:
         raise ValueError("it names no files")
     return data
 

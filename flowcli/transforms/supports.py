@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from flowcli.transforms.support import DOMAINS, PLACEHOLDER, Support
+
 # Samples beyond it would overflow, and mean nothing.
 LARGEST_LOGARITHM = 80.0
-# What stands in a column's place in a row that has none: it is in every map's domain.
-PLACEHOLDER = 0.5
-
-
-@dataclass(frozen=True)
-class Support:
-    """The map of one column: ``y = (map(u) - center) / spread``, where ``u`` is in units of ``unit`` data units.
-
-    ``step`` is the distance of neighbours on the column's grid, in units of ``u``; 0 for none.
-    """
-
-    map: str = "none"
-    center: float = 0.0
-    spread: float = 1.0
-    unit: float = 1.0
-    step: float = 0.0
 
 
 def _real(u: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,13 +46,13 @@ def _hyperbolic_sine(y: Tensor) -> Tensor:
     return torch.sinh(y.clamp(-LARGEST_LOGARITHM, LARGEST_LOGARITHM))
 
 
-# Name: the map with its log-derivative, the way back, and whether u must be above 0 and below 1.
-MAPS: dict[str, tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Callable[[Tensor], Tensor], bool, bool]] = {
-    "none": (_real, lambda y: y, False, False),
-    "log": (_log, _exponential, True, False),
-    "softplus": (_softplus, nn.functional.softplus, True, False),
-    "logit": (_logit, torch.sigmoid, True, True),
-    "arcsinh": (_arcsinh, _hyperbolic_sine, False, False),
+# Name: the map with its log-derivative, and the way back.
+MAPS: dict[str, tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Callable[[Tensor], Tensor]]] = {
+    "none": (_real, lambda y: y),
+    "log": (_log, _exponential),
+    "softplus": (_softplus, nn.functional.softplus),
+    "logit": (_logit, torch.sigmoid),
+    "arcsinh": (_arcsinh, _hyperbolic_sine),
 }
 
 
@@ -97,11 +82,11 @@ class Supports(nn.Module):
             ("log_unit", [math.log(abs(support.unit)) + math.log(support.spread) for support in supports]),
         ):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
-        for name, place in (("above_zero", 2), ("below_one", 3)):
-            bounded = [bool(MAPS[support.map][place]) for support in supports]
+        for place, name in enumerate(("above_zero", "below_one")):
+            bounded = [DOMAINS[support.map][place] for support in supports]
             self.register_buffer(name, torch.tensor(bounded, dtype=torch.bool), persistent=False)
         self.mapped = bool(self.maps) or any(s.center or s.spread != 1 for s in supports)
-        self.bounded = any(MAPS[name][2] for name in self.maps)
+        self.bounded = any(DOMAINS[name][0] for name in self.maps)
         self.gridded = any(support.step for support in supports)
 
     def to_real(self, u: Tensor) -> tuple[Tensor, Tensor]:

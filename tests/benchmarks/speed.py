@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import growth
-import lines
 import processes
 import report as tables
 import torch

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from commands import alike
 from running import Ended, environment, run_program
 
 from flowcli import __version__
@@ -234,3 +235,98 @@ def test_help_is_quick(folder):
     # The aim is a quarter of a second; a busy machine is given three.
     print(f"--help: {sorted(taken)[2]:.2f} s (median)", file=sys.stderr)
     assert min(taken) <= 0.75
+
+
+# Commands on small inputs, in a process of their own each.
+
+PLAIN_TABLE = "a,b,c,d\n" + "".join(
+    f"{i * 7 % 31 / 10},{i * i % 37 / 8},{i * 3 % 17 / 4},{i * i % 29 / 5}\n" for i in range(40)
+)
+MIXED_TABLE = "x,y,k,l,d,c\n" + "".join(
+    f"{i * 7 % 31 / 10},{i * i % 37 / 8 if i % 5 else ''},{i % 4},{'uvw'[i * i % 3]},2020-01-{1 + i % 28:02},{i % 3}\n"
+    for i in range(60)
+)
+LIGHT_MODELS = {
+    "maf": (PLAIN_TABLE, ["-c", "maf"]),
+    "spline coupling": (PLAIN_TABLE, ["-c", "nsf_coupling"]),
+    "spline autoregressive": (PLAIN_TABLE, ["-c", "nsf_autoregressive"]),
+    "conditional": (PLAIN_TABLE, ["-c", "realnvp", "--context", "d"]),
+    "mixture": (PLAIN_TABLE, ["-c", "mixture_base"]),
+    "student": (PLAIN_TABLE, ["-c", "elliptical"]),
+    "labels, holes, integers and dates": (MIXED_TABLE, ["-s", "data.kinds={k: ordinal, c: label}"]),
+    "labels and a context": (MIXED_TABLE, ["-c", "discrete_flows", "--context", "c", "-s", "data.kinds={c: label}"]),
+}  # fmt: skip
+
+# Says, after the command, which of the heavy packages it imported.
+WATCHED = """
+import sys
+from flowcli.cli.app import main
+try:
+    main()
+finally:
+    print(sorted({"torch", "pyro", "pandas", "scipy"} & {*sys.modules}), file=sys.stderr)
+"""
+
+
+def watched(where, *args):
+    """How a command ends in a process of its own, and the heavy packages that it imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *map(str, args)], cwd=where, capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", LIGHT_MODELS)
+def test_small_inputs_do_without_torch(cli, tmp_path, name):
+    table, options = LIGHT_MODELS[name]
+    (tmp_path / "t.csv").write_text(table)
+    (tmp_path / "one.csv").write_text("".join(table.splitlines(keepends=True)[:3]))
+    assert cli("fit", "t.csv", *options, "-s", "train.epochs=1", "-o", "run").status == 0
+    header, row = table.splitlines()[:2]
+    given = [
+        word for option in options[1:] if options[options.index(option) - 1] == "--context"
+        for word in ("--given", f"{option}={row.split(',')[header.split(',').index(option)]}")
+    ]  # fmt: skip
+    for args in (
+        ["score", "one.csv", "-m", "run"],
+        ["sample", "--n", "3", "--seed", "5", "-m", "run", *given],
+        ["encode", "one.csv", "-m", "run"],
+    ):
+        out, heavy = watched(tmp_path, *args)
+        assert heavy == "[]", args
+        assert alike(out, cli(*args).out), args
+    (tmp_path / "latents.csv").write_text(out)
+    out, heavy = watched(tmp_path, "decode", "latents.csv", "-m", "run")
+    assert heavy == "[]"
+    assert alike(out, cli("decode", "latents.csv", "-m", "run").out)
+
+
+def test_what_needs_torch_imports_it(cli, tmp_path):
+    (tmp_path / "t.csv").write_text(PLAIN_TABLE)
+    settings = ["-s", "flow={repeat: 6, transforms: [{planar: {}}]}", "-s", "train.epochs=1"]
+    assert cli("fit", "t.csv", *settings, "-o", "run").status == 0
+    assert "small inputs  score, encode without torch; sample, decode with it" in cli("show", "run").lines
+    assert watched(tmp_path, "score", "t.csv", "-m", "run")[1] == "[]"
+    assert "torch" in watched(tmp_path, "sample", "--n", "3", "-m", "run")[1]
+    # So does a large input, whose numbers are the same.
+    large = PLAIN_TABLE + "".join(PLAIN_TABLE.splitlines(keepends=True)[1:]) * 6000
+    (tmp_path / "large.csv").write_text(large)
+    out, heavy = watched(tmp_path, "score", "large.csv", "-m", "run")
+    assert "torch" in heavy
+    assert alike("".join(out.splitlines(keepends=True)[:41]), watched(tmp_path, "score", "t.csv", "-m", "run")[0])
+
+
+def test_one_row_is_quick(iris_run, folder):
+    (folder / "one.csv").write_text(
+        "sepal_length,sepal_width,petal_length,petal_width,species\n5.1,3.5,1.4,0.2,setosa\n"
+    )
+    for args in (["score", "one.csv", "-m", iris_run], ["sample", "--n", "1", "-m", iris_run]):
+        taken = []
+        for _ in range(5):
+            start = time.perf_counter()
+            assert run_program(*args, cwd=folder).status == 0
+            taken.append(time.perf_counter() - start)
+        # The aim is 0.35 seconds; importing torch alone takes longer, and on a busy machine much longer, than this.
+        print(f"{args[0]}: {sorted(taken)[2]:.2f} s (median)", file=sys.stderr)
+        assert min(taken) <= 2.5

@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 from flowcli.evaluation.baselines import gaussian_log_prob
 from flowcli.flows.layout import Layout
 from flowcli.flows.rows import Rows
-from flowcli.transforms.supports import Support
+from flowcli.transforms.support import Support
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flowcli.model import Model
+from flowcli.model import Model, program_engine
+from flowcli.model_file import READABLE_VERSIONS, read_model_file
+from flowcli.tables.table import from_dataframe
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("format_*/*.safetensors"))
 
 
-def test_there_are_files_of_the_first_version() -> None:
-    assert len([file for file in FILES if file.parent.name == "format_1"]) == 4
+@pytest.mark.parametrize("version", READABLE_VERSIONS)
+def test_there_are_files_of_each_version(version: str) -> None:
+    assert len([file for file in FILES if file.parent.name == f"format_{version}"]) == 4
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
@@ -30,6 +33,11 @@ def test_an_old_file(file: Path) -> None:
     # The processor may add up in another order.
     np.testing.assert_allclose(scores, rows["log_prob"].astype(float), atol=1e-9)
     assert np.isfinite(scores).all()
+    programs = program_engine(read_model_file(file))
+    assert (programs is None) == (file.parent.name == "format_1")
+    if programs is not None:
+        without_torch = programs.log_prob(model.encoder.encode(from_dataframe(rows)))
+        np.testing.assert_allclose(without_torch, scores, atol=1e-9)
     context = [column.name for column in model.encoder.context]
     assert len(model.sample(3, rows[context].head(1) if context else None, seed=0)) == 3
     known = rows.head(5)

@@ -21,6 +21,7 @@ def test_a_loaded_model_scores_the_same(fitted: Fitted, mixed: pd.DataFrame, fil
     assert np.array_equal(loaded.log_prob(mixed), fitted.model.log_prob(mixed))
     pd.testing.assert_frame_equal(loaded.sample(50, seed=1), fitted.model.sample(50, seed=1))
     assert loaded.header == fitted.model.header
+    assert loaded.header.config == fitted.model.header.config
     again, saved = load(loaded.to_bytes()), load(file.read_bytes())
     assert set(again) == set(saved)
     assert all(torch.equal(again[name], saved[name]) for name in saved)

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowcli.transforms.supports import MAPS, PLACEHOLDER, Support, Supports
+from flowcli.transforms.support import PLACEHOLDER, Support
+from flowcli.transforms.supports import MAPS, Supports
 
 # Of each map: numbers that it takes, the ends of its domain among them.
 DOMAINS = {

@@ -1,0 +1,130 @@
+"""A density on torch, for arrays: what a model computes with once torch is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from flowcli.config.schema import FlowConfig
+from flowcli.errors import ConfigError, ModelError
+from flowcli.flows.build import assemble
+from flowcli.flows.density import TableDensity
+from flowcli.flows.drawn import Drawn
+from flowcli.flows.labels import LabelModel
+from flowcli.flows.layout import Layout
+from flowcli.flows.rows import Rows
+from flowcli.flows.size import Limited, TooLarge, facts_of
+from flowcli.tensor_file import TensorFacts
+from flowcli.transforms.bijection import Bijection
+
+if TYPE_CHECKING:
+    from flowcli.preprocess.encoder import Encoded
+
+Floats = npt.NDArray[np.float64]
+
+# So many rows at once.
+CHUNK = 8192
+
+
+class TorchEngine:
+    """A density in float64, with arrays in and arrays out, of one row or more."""
+
+    def __init__(self, density: TableDensity, device: torch.device) -> None:
+        self.device = device
+        self.density = density.to(device, torch.float64).eval()
+
+    @property
+    def noise_features(self) -> int:
+        """How many uniform numbers a sampled row is drawn from."""
+        return self.density.noise_features
+
+    def rows(self, encoded: Encoded) -> Rows:
+        """Encoded rows as the density takes them."""
+        return Rows.of(encoded, self.device, torch.float64)
+
+    def log_prob(self, rows: Encoded) -> Floats:
+        """Log-density of each row, ``(n,)``, in nats."""
+        return self._each(self.density.log_prob, rows)
+
+    def encode(self, rows: Encoded) -> Floats:
+        """The latents of the numbers, ``(n, d)``; NaN where a row has none."""
+        return self._each(self.density.encode, rows)
+
+    def decode(self, rows: Encoded) -> Floats:
+        """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
+        return self._each(self.density.decode, rows)
+
+    def _each(self, function: Callable[[Rows], Tensor], rows: Encoded) -> Floats:
+        with torch.inference_mode():
+            found: Floats = torch.cat([function(part) for part in self.rows(rows).chunks(CHUNK)]).cpu().numpy()
+        return found
+
+    def sample(
+        self, uniforms: Floats, context: Floats, known: Encoded | None = None, of_factors: Sequence[int] = ()
+    ) -> Drawn:
+        """Rows from uniform numbers in [0, 1), ``(n, noise_features)``, given their context ``(n, c)``.
+
+        Args:
+            known: one row that the columns of these factors are taken from rather than drawn.
+        """
+        same = torch.zeros(len(uniforms), dtype=torch.long, device=self.device)
+        with torch.inference_mode():
+            drawn = self.density.sample(
+                torch.from_numpy(uniforms).to(self.device),
+                torch.from_numpy(context).to(self.device),
+                None if known is None else self.rows(known).take(same),
+                of_factors,
+            )
+        return Drawn(*(part.cpu().numpy() for part in (drawn.numbers, drawn.labels, drawn.ordinals)))
+
+
+def load_density(flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorFacts], file: Path) -> TableDensity:
+    """The density of a model file, of which the header has been read; ``tensors`` are its weights.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    density = _untrained_density(flow, layout, tensors, file)
+    try:
+        weights = {name: weight for name, weight in load_file(file).items() if name in tensors}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
+    density.load_state_dict(weights)
+    if not all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
+        raise ModelError(f"{file}: damaged: a weight is not a finite number")
+    _check_buffers(density, file)
+    return density
+
+
+def _check_buffers(density: TableDensity, file: Path) -> None:
+    """Refuse what no training can have left in the buffers."""
+    for module in density.modules():
+        if isinstance(module, (Bijection, LabelModel)) and module.damage():
+            raise ModelError(f"{file}: damaged: {module.damage()}")
+
+
+def _untrained_density(
+    flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorFacts], file: Path
+) -> TableDensity:
+    """The density that a header describes, before its weights are loaded.
+
+    Raises:
+        ModelError: its weights are not those that the file has. Those of a far larger one are not even made.
+    """
+    try:
+        density = assemble(flow, layout, Limited.to(tensors.values()))
+        if {name: facts_of(tensor) for name, tensor in density.state_dict().items()} != tensors:
+            raise TooLarge
+    except TooLarge:
+        raise ModelError(f"{file}: damaged: its weights are not those that its config asks for") from None
+    except ConfigError as error:
+        raise ModelError(f"{file}: damaged: {error.problems[0]}") from None
+    return density
