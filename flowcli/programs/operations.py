@@ -479,6 +479,7 @@ OPERATIONS: dict[str, Operation] = {
     "silu_": _elementwise("t", _in_place(lambda array: array * _sigmoid(array))),
     "exp_": _elementwise("t", _in_place(np.exp)),
     "neg_": _elementwise("t", _in_place(np.negative)),
+    "reciprocal_": _elementwise("t", _in_place(np.reciprocal)),
     "elu_": _elementwise("tnnn", _in_place(_elu)),
     "clamp_": _elementwise("tNN", _in_place(_clamp)),
     "clamp_min_": _elementwise("tn", _in_place(np.maximum)),
