@@ -12,7 +12,7 @@ from flowcli.errors import ModelError
 from flowcli.flows.drawn import Drawn
 from flowcli.preprocess.encoder import Encoded
 from flowcli.programs.program import Program
-from flowcli.programs.stored import FUNCTIONS, ProgramError, StoredPrograms
+from flowcli.programs.stored import FUNCTIONS, ProgramError, StoredPrograms, UnknownOperationError
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,8 +44,11 @@ class ProgramEngine:
         self._parsed: dict[str, Program] = {}
 
     def has(self, function: str) -> bool:
-        """Whether there is a program for a function."""
-        return function in self.stored.functions
+        """Whether there is a program for a function, of operations that this version of flowcli knows."""
+        try:
+            return function in self.stored.functions and bool(self._program(function))
+        except UnknownOperationError:
+            return False
 
     def pays(self, function: str, rows: int) -> bool:
         """Whether so many rows are done sooner here than by importing torch."""
@@ -79,6 +82,8 @@ class ProgramEngine:
                 program = Program.parse(self.stored.functions[function], FUNCTIONS[function])
                 if not self.tensors.keys() >= {*program.tensors}:
                     raise ProgramError("a tensor is missing")
+            except UnknownOperationError:
+                raise
             except ProgramError as error:
                 raise self._damaged(str(error)) from None
             self._parsed[function] = program

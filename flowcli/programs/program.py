@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowcli.programs.operations import DTYPES, OPERATIONS, Operation
-from flowcli.programs.stored import ProgramError
+from flowcli.programs.stored import ProgramError, UnknownOperationError
 
 Array = np.ndarray
 
@@ -18,6 +18,8 @@ MOST_OPERATIONS = 20_000
 # Of the numbers that one run makes or looks at, and one of its operations.
 MOST_WORK = 1 << 26
 MOST_WORK_AT_ONCE = 1 << 23
+# Of an operation, in a message.
+LONGEST_NAME = 100
 _NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -131,8 +133,10 @@ def _each_value(numbers: list[Any]) -> list[int]:
 
 def _parsed(value: Any) -> tuple[Operation, list[Any], list[tuple[int, int]], list[tuple[int, list[int | None]]]]:
     """An operation, its arguments, and which of these are tensors, and lists of them."""
-    if type(value) is not list or not value or type(value[0]) is not str or value[0] not in OPERATIONS:
-        raise ProgramError("an unknown operation")
+    if type(value) is not list or not value or type(value[0]) is not str:
+        raise ProgramError("an operation has no name")
+    if value[0] not in OPERATIONS:
+        raise UnknownOperationError(f"an unknown operation: {value[0][:LONGEST_NAME]}")
     operation = OPERATIONS[value[0]]
     arguments = value[1:]
     if len(arguments) != len(operation.kinds):

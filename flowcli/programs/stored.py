@@ -23,6 +23,10 @@ class ProgramError(Exception):
     """A program is not one, asks for too much, or does not fit the model."""
 
 
+class UnknownOperationError(ProgramError):
+    """A program has an operation that this version of flowcli does not know."""
+
+
 @dataclass(frozen=True)
 class StoredPrograms:
     """The programs of a density, in JSON, and their constants.

@@ -64,3 +64,22 @@ def test_torch_is_used_where_it_is_there(file: Path) -> None:
     model = Model.load(file)
     assert "torch" in sys.modules
     assert model._programs is None
+
+
+def test_operations_of_a_later_version_are_left_to_torch(file: Path) -> None:
+    programs = program_engine(read_model_file(file))
+    assert programs is not None
+    operations = programs.stored.functions["log_prob"]["operations"]
+    operations[0] = ["fold_space", *operations[0][1:]]
+    assert not programs.has("log_prob")
+    assert not programs.pays("log_prob", 1)
+    assert programs.pays("encode", 1)
+
+
+def test_the_engine_of_a_chunk_depends_on_its_place_alone(file: Path) -> None:
+    model = Model.load(file)
+    model._programs = program_engine(read_model_file(file))
+    assert model._programs is not None
+    small, large = 10, 10_000_000
+    order = [small, large, small]
+    assert [model._engine("log_prob", rows) is model._programs for rows in order] == [True, False, True]
