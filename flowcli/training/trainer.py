@@ -25,7 +25,7 @@ from flowcli.training.schedule import learning_rate_factor
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.normalizing import BatchNorm
 
-VALIDATION_CHUNK = 8192
+VALIDATION_CHUNK = 4096
 MEASURED_ROWS = 8192
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # A best epoch is saved at once, but no sooner than this after the last checkpoint.

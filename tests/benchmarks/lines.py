@@ -17,7 +17,7 @@ from torch import Tensor
 
 BATCH = 512
 # Rows at a time: what is fastest for the others, and what flowcli's commands take.
-CHUNK, FLOWCLI_CHUNK, FLOWCLI_SAMPLING_CHUNK = 4096, 8192, 4096
+CHUNK = 4096
 CHUNK_ON_GPU = 65_536
 MILLION, DRAWN = 1_000_000, 100_000
 # The largest difference, absolute or relative, of float32 from float64: of densities, and of samples.
@@ -163,11 +163,9 @@ def use(name: str, model: Any, line: Line, rows: Tensor, setting: Setting) -> Wo
     if line.most_of_others and not setting.on_gpu and not name.startswith("flowcli"):
         least = min(least, line.most_of_others)
     if line.task == "scoring":
-        size = FLOWCLI_CHUNK if name.startswith("flowcli") else CHUNK
-        size = CHUNK_ON_GPU if setting.on_gpu else size
+        size = CHUNK_ON_GPU if setting.on_gpu else CHUNK
         return Work(model.scoring(rows, size), size, least)
-    size = FLOWCLI_SAMPLING_CHUNK if name.startswith("flowcli") else CHUNK
-    size = min(CHUNK_ON_GPU, least) if setting.on_gpu else min(size, least)
+    size = min(CHUNK_ON_GPU if setting.on_gpu else CHUNK, least)
     return Work(model.sampling(size), size, least)
 
 
