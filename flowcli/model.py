@@ -74,11 +74,13 @@ class Model:
         cls,
         path: str | Path | ModelFile | None = None,
         device: str = "auto",
+        light: bool = False,
     ) -> Model:
         """Load a run folder or a model file, its header read or not; by default ``$FLOWCLI_MODEL`` or the newest run.
 
-        On a device that is not said to be CUDA, torch is imported when an input is large enough, or when the model
-        has a function that needs it; at once where it is there already.
+        Args:
+            light: on a device that is not said to be CUDA, import torch only when an input is large enough, or when the
+                model has a function that needs it. For a process that computes little before it ends.
 
         Raises:
             UsageError: there is no such model.
@@ -105,7 +107,7 @@ class Model:
                 return load()
 
         programs = None
-        if device in ("auto", "cpu") and "torch" not in sys.modules:
+        if light and device in ("auto", "cpu") and "torch" not in sys.modules:
             programs = program_engine(file)
         model = cls(header, torch_engine, programs)
         if programs is None:

@@ -27,4 +27,4 @@ def load_model(file: Path | ModelFile, device: str, threads: int = 1) -> Model:
     use_threads(threads)
     from flowcli.model import Model
 
-    return Model.load(file, device)
+    return Model.load(file, device, light=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from flowcli.config.limits import MOST_THREADS
+
 # What the libraries read when they are loaded: OpenMP, which torch and OpenBLAS follow, and MKL.
 _COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # A thread that waits for the others of a product must not spin, in GNU's OpenMP, or LLVM's and Intel's: beside another
@@ -15,7 +17,8 @@ _NO_SPINNING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 def asked_threads(option: int | None) -> int | None:
     """As many as ``--threads`` says, else the first number of ``OMP_NUM_THREADS``; ``None`` if neither says."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return option or (int(first) if first.isdecimal() and int(first) else None)
+    # A larger number than the option may have is for larger programs.
+    return option or (min(int(first), MOST_THREADS) if first.isdecimal() and int(first) else None)
 
 
 def never_spin() -> None:

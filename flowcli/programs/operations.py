@@ -376,7 +376,8 @@ def _solve_triangular(matrix: Array, right: Array, upper: bool, left: bool, unit
 def _solve_work(matrix: Array, right: Array, *_: Any) -> int:
     batch = math.prod(np.broadcast_shapes(matrix.shape[:-2], right.shape[:-2]))
     rows, columns = right.shape[-2:]
-    return int(batch * rows * columns * (matrix.shape[-1] + 4) + SLOW * rows)
+    # Row by row, of empty matrices too.
+    return int(batch * rows * columns * (matrix.shape[-1] + 4) + SLOW * (rows + columns + matrix.shape[-1]))
 
 
 def _norm(array: Array, order: float, dim: Sequence[int] | None, keepdim: bool, dtype: Any) -> Any:

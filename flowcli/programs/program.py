@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flowcli.programs.operations import DTYPES, OPERATIONS, Operation
+from flowcli.programs.operations import DTYPES, OPERATIONS, SLOW, Operation
 from flowcli.programs.stored import ProgramError, UnknownOperationError
 
 Array = np.ndarray
@@ -18,6 +18,8 @@ MOST_OPERATIONS = 20_000
 # Of the numbers that one run makes or looks at, and one of its operations.
 MOST_WORK = 1 << 26
 MOST_WORK_AT_ONCE = 1 << 23
+LARGEST_INTEGER = 2**63 - 1
+_DTYPES = frozenset(DTYPES.values())
 # Of an operation, in a message.
 LONGEST_NAME = 100
 _NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
@@ -109,15 +111,17 @@ class Program:
                 arguments[place] = values[number]
             for place, numbers in step.lists:
                 arguments[place] = [None if number is None else values[number] for number in numbers]
-            its_work = step.operation.work(*arguments)
+            its_work = max(step.operation.work(*arguments), SLOW)
             work += its_work
             if its_work > MOST_WORK_AT_ONCE or work > MOST_WORK:
                 raise ProgramError("too much work")
             made = step.operation.function(*arguments)
             if made is not None:
-                for array in made if isinstance(made, (list, tuple)) else (made,):
+                for array in map(np.asarray, made if isinstance(made, (list, tuple)) else (made,)):
+                    if array.dtype not in _DTYPES:
+                        raise ProgramError("an operation gives what is no number")
                     if following in self.kept:
-                        values[following] = array if isinstance(array, np.ndarray) else np.asarray(array)
+                        values[following] = array
                     following += 1
             for number in step.done:
                 del values[number]
@@ -164,9 +168,9 @@ def _plain(kind: str, argument: Any) -> Any:
         return _number(argument[0])
     if kind in "nN":
         return _number(argument)
-    if kind in "ij" and type(argument) is int:
+    if kind in "ij" and type(argument) is int and abs(argument) <= LARGEST_INTEGER:
         return argument
-    if kind in "IJ" and type(argument) is list and all(type(item) is int for item in argument):
+    if kind in "IJ" and type(argument) is list and all(type(_plain("i", item)) is int for item in argument):
         return argument
     if kind == "b" and type(argument) is bool:
         return argument
@@ -176,7 +180,7 @@ def _plain(kind: str, argument: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    if type(value) in (int, float, bool):
+    if type(value) in (float, bool) or (type(value) is int and abs(value) <= LARGEST_INTEGER):
         return value  # type: ignore[no-any-return]
     if type(value) is str and value in _NOT_FINITE:
         return _NOT_FINITE[value]

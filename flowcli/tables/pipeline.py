@@ -1,4 +1,4 @@
-"""A table's chunks worked on by threads, while the caller's own reads and writes others."""
+"""A table's chunks worked on by threads, while another reads and the caller's own writes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future
 from queue import SimpleQueue
-from threading import Thread
-from typing import TypeVar
+from threading import Condition, Thread
+from typing import Generic, TypeVar
 
 Chunk = TypeVar("Chunk", bound=Sized)
 Result = TypeVar("Result")
@@ -70,55 +70,86 @@ def usable_cpus() -> int:
 
 
 def in_order(work: Callable[[Chunk], Result], chunks: Iterable[Chunk], pace: Pace) -> Iterator[Result]:
-    """What ``work`` makes of each chunk, in the chunks' order.
+    """What ``work`` makes of each chunk, in the chunks' order, each as soon as it can be had.
 
-    The chunks are read in the caller's thread; ``work`` must allow several threads to call it at once. An error, of
-    reading or of the work, comes when its turn has come, behind all results before it.
+    A thread of its own reads the chunks, no more of them than keep the others busy. An error, of reading or of the
+    work, comes when its turn has come, behind all results before it.
 
     Args:
-        work: does not change its chunk.
+        work: does not change its chunk, and allows several threads to call it at once.
         pace: how many threads work.
     """
-    tasks: SimpleQueue[tuple[Future[Result], Chunk] | None] = SimpleQueue()
-    pending: deque[tuple[Future[Result], int]] = deque()
-    source, threads = iter(chunks), 0
+    return _Stream(work, chunks, pace).results()
 
-    def finished() -> Result:
-        future, rows = pending.popleft()
-        result = future.result()
-        pace.done(rows)
-        return result
 
-    try:
-        while True:
-            while threads != pace.threads:
-                if threads < pace.threads:
-                    # A daemon: after Ctrl-C nobody waits for the chunk under way.
-                    Thread(target=_work, args=(work, tasks), daemon=True).start()
-                    threads += 1
-                else:
-                    tasks.put(None)
-                    threads -= 1
+class _Stream(Generic[Chunk, Result]):
+    """Chunks on their way: read, worked on, or waiting for their turn. Nobody waits for its threads to end."""
+
+    def __init__(self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk], pace: Pace) -> None:
+        self._work, self._chunks, self._pace = work, chunks, pace
+        self._tasks: SimpleQueue[tuple[Future[Result], Chunk] | None] = SimpleQueue()
+        self._pending: deque[tuple[Future[Result], int]] = deque()
+        self._threads = 0
+        self._ended = self._stopped = False
+        self._changed = Condition()
+
+    def results(self) -> Iterator[Result]:
+        Thread(target=self._read, daemon=True).start()
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._pending or self._ended)
+                    if not self._pending:
+                        return
+                    future, rows = self._pending[0]
+                result = future.result()
+                self._pace.done(rows)
+                with self._changed:
+                    self._pending.popleft()
+                    self._changed.notify_all()
+                yield result
+        finally:
+            with self._changed:
+                self._stopped = True
+                self._changed.notify_all()
+                for waiting, _ in self._pending:
+                    waiting.cancel()
+                for _ in range(self._threads):
+                    self._tasks.put(None)
+
+    def _read(self) -> None:
+        try:
+            for chunk in self._chunks:
+                if not self._add(chunk):
+                    return
+        except BaseException as error:
+            failed: Future[Result] = Future()
+            failed.set_exception(error)
+            with self._changed:
+                self._pending.append((failed, 0))
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _add(self, chunk: Chunk) -> bool:
+        """Hand a chunk to the threads, and wait until the next one is needed; false if none is needed any more."""
+        with self._changed:
+            if self._stopped:
+                return False
             future: Future[Result] = Future()
-            try:
-                chunk = next(source)
-            except StopIteration:
-                break
-            except Exception as error:
-                future.set_exception(error)
-                pending.append((future, 0))
-                break
-            tasks.put((future, chunk))
-            pending.append((future, len(chunk)))
-            while pending and (len(pending) > CHUNKS_PER_THREAD * pace.threads or pending[0][0].done()):
-                yield finished()
-        while pending:
-            yield finished()
-    finally:
-        for waiting, _ in pending:
-            waiting.cancel()
-        for _ in range(threads):
-            tasks.put(None)
+            self._pending.append((future, len(chunk)))
+            self._tasks.put((future, chunk))
+            wanted = min(self._pace.threads, len(self._pending))
+            while self._threads < wanted:
+                Thread(target=_work, args=(self._work, self._tasks), daemon=True).start()
+                self._threads += 1
+            while self._threads > self._pace.threads:
+                self._tasks.put(None)
+                self._threads -= 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._stopped or len(self._pending) < CHUNKS_PER_THREAD * self._pace.threads)
+            return not self._stopped
 
 
 def _work(work: Callable[[Chunk], Result], tasks: SimpleQueue[tuple[Future[Result], Chunk] | None]) -> None:

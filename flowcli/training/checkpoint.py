@@ -20,8 +20,11 @@ from flowcli.errors import ModelError
 from flowcli.files import written_whole
 from flowcli.flows.size import facts_of
 from flowcli.model_file import check_data, checked_json
-from flowcli.tensor_file import FORMAT_VERSION, TensorFacts, read_tensor_header, sealed
+from flowcli.tensor_file import TensorFacts, read_tensor_header, sealed
 from flowcli.training.trainer import Progress, Training
+
+# Its state of training is that of one version of the training loop, unlike a model.
+VERSION, EARLIER_VERSIONS = "2", ("1",)
 
 
 def _of_files(data: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def save_checkpoint(path: Path, training: Training, config: Config, data: dict[s
     """
     tensors, progress = training.state()
     header = CheckpointHeader(config=config, data=data, progress=_without_nan(progress))
-    metadata = {"format_version": FORMAT_VERSION, "flowcli_checkpoint": header.model_dump_json()}
+    metadata = {"format_version": VERSION, "flowcli_checkpoint": header.model_dump_json()}
     with written_whole(path) as stream:
         stream.write(sealed(save({name: t.cpu().contiguous() for name, t in tensors.items()}, metadata=metadata)))
 
@@ -64,7 +67,9 @@ def read_checkpoint_header(path: Path) -> CheckpointHeader:
 
 def _read(path: Path) -> tuple[CheckpointHeader, dict[str, TensorFacts]]:
     file = read_tensor_header(path)
-    if file.metadata.get("format_version") != FORMAT_VERSION or "flowcli_checkpoint" not in file.metadata:
+    if "flowcli_checkpoint" in file.metadata and file.metadata.get("format_version") in EARLIER_VERSIONS:
+        raise ModelError(f"{path}: begun by an earlier version of flowcli, which alone can go on with it; fit again")
+    if file.metadata.get("format_version") != VERSION or "flowcli_checkpoint" not in file.metadata:
         raise ModelError(f"{path}: not a checkpoint of this version of flowcli")
     header = checked(path, CheckpointHeader, checked_json(path, file.metadata["flowcli_checkpoint"]))
     for name in (header.config.data.validation, header.config.data.test):
@@ -84,7 +89,7 @@ def restore_checkpoint(path: Path, training: Training) -> None:
         raise ModelError(f"{path}: damaged: its tensors are not those that its config asks for")
     try:
         progress = TypeAdapter(Progress).validate_python(_with_nan(header.progress))
-        if min(progress.epoch, progress.step, progress.best_epoch, progress.epoch_rows) < 0:
+        if min(progress.epoch, progress.step, progress.best_epoch, progress.epoch_rows, progress.averaged_steps) < 0:
             raise ModelError(f"{path}: damaged: its progress is below zero")
         loaded: dict[str, Tensor] = load_file(path)
         if not all(bool(torch.isfinite(tensor).all()) for tensor in loaded.values()):

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from flowcli.config.schema import TrainConfig
+from flowcli.errors import ModelError
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.transforms.bijection import Bijection
+from flowcli.transforms.normalizing import BatchNorm
 
 Loss = Callable[[Rows, Tensor], Tensor]
 
@@ -30,14 +32,27 @@ def plain_loss(density: TableDensity) -> Loss:
     return lambda rows, log_det: -density.log_prob_there(rows, log_det).mean()
 
 
+class StoppedCompiling(BaseException):
+    """Compiling was ended from outside; no :class:`Exception`, as the compiler would take it for one of its own."""
+
+
+def what_forbids_compiling(config: TrainConfig, density: TableDensity) -> str:
+    """Why the steps are not compiled even where that is asked for, or nothing."""
+    if config.max_time is not None and config.max_time < SHORTEST_TIME:
+        return f"it could take longer than train.max_time, which is below {SHORTEST_TIME:.0f} s"
+    if any(isinstance(part, BatchNorm) for part in _bijections(density)):
+        return "running statistics would be counted twice"
+    return ""
+
+
 def is_worth_compiling(config: TrainConfig, steps: int, density: TableDensity) -> bool:
     """Whether ``auto`` compiles: by the work ahead, not by the clock, so that a second run does the same.
 
     ``steps``: of an epoch. Training goes on for ``patience`` epochs at least.
     """
     ahead = min(config.patience, config.epochs) * steps
-    long_enough = config.max_time is None or config.max_time >= SHORTEST_TIME
-    return ahead >= FEWEST_STEPS and long_enough and all(part.compiles for part in _bijections(density))
+    closed = all(part.compiles for part in _bijections(density))
+    return ahead >= FEWEST_STEPS and closed and not what_forbids_compiling(config, density)
 
 
 def _bijections(density: TableDensity) -> list[Bijection]:
@@ -53,20 +68,26 @@ class CompiledLoss:
         self._parameters = [parameter for parameter in density.parameters() if parameter.requires_grad]
         self._on_failure = on_failure
         self._loss: Loss | None = None
+        self.compiling = False
 
     def __call__(self, rows: Rows, log_det: Tensor) -> Tensor:
-        if self._loss is None:
-            self._loss = self._compiled(rows, log_det)
-        return self._loss(rows, log_det)
+        try:
+            if self._loss is None:
+                self.compiling = True
+                self._loss = self._compiled(rows, log_det)
+                self.compiling = False
+            return self._loss(rows, log_det)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever a compiler that is missing, or fails, raises, also for a batch's size
+            self._on_failure(f"training goes on without compiling: {_first_line(error)}")
+            self.compiling, self._loss = False, self._plain
+            return self._plain(rows, log_det)
 
     def _compiled(self, rows: Rows, log_det: Tensor) -> Loss:
-        try:
-            with _quiet():
-                loss = _compiled(self._plain)
-                wrong = self._difference(loss, rows, log_det)
-        except Exception as error:  # whatever a compiler that is missing, or fails, raises
-            self._on_failure(f"training goes on without compiling: {_first_line(error)}")
-            return self._plain
+        with _quiet():
+            loss = _compiled(self._plain)
+            wrong = self._difference(loss, rows, log_det)
         if wrong > TOLERANCE:
             self._on_failure(f"training goes on without compiling: the compiled step is off by {wrong:.1g}")
             return self._plain

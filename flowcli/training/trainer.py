@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -19,7 +20,13 @@ from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.training.adam import Adam
 from flowcli.training.batches import NOISE, Batches, generator_at, spread_evenly
-from flowcli.training.compiling import CompiledLoss, is_worth_compiling, plain_loss
+from flowcli.training.compiling import (
+    CompiledLoss,
+    StoppedCompiling,
+    is_worth_compiling,
+    plain_loss,
+    what_forbids_compiling,
+)
 from flowcli.training.flat import FlatParameters
 from flowcli.training.schedule import learning_rate_factor
 from flowcli.transforms.bijection import Bijection
@@ -138,8 +145,13 @@ class Training:
         self._stop_asked = False
 
     def stop(self) -> None:
-        """Ask for an end after the step under way; ``progress.stopped_by`` is then ``interrupt``."""
+        """Ask for an end after the step under way; ``progress.stopped_by`` is then ``interrupt``.
+
+        From a signal's handler it ends compiling, too, which would go on for a minute: nothing of the step is done yet.
+        """
         self._stop_asked = True
+        if isinstance(self._loss, CompiledLoss) and self._loss.compiling:
+            raise StoppedCompiling
 
     def run(
         self,
@@ -159,7 +171,7 @@ class Training:
             FlowcliError: steps without a finite gradient, one after the other, before any epoch was good.
         """
         progress = self.progress
-        if self.optimizer is not None and self._compiles():
+        if self.optimizer is not None and self._compiles(on_detail):
             on_detail("compiling the training step, which takes a while (train.compile: never does without)")
             self._loss = CompiledLoss(self.density, on_detail)
         started = saved = time.monotonic()
@@ -182,7 +194,8 @@ class Training:
                 progress.stopped_by = "epochs"
                 break
             finished = len(progress.epochs)
-            self._epoch(started - before, partial(save, SECONDS_BETWEEN_CHECKPOINTS))
+            with suppress(StoppedCompiling):
+                self._epoch(started - before, partial(save, SECONDS_BETWEEN_CHECKPOINTS))
             if self._stop_asked:
                 save(0)
                 progress.stopped_by = "interrupt"
@@ -260,10 +273,15 @@ class Training:
             progress.stopped_by = "patience"
         progress.epoch, progress.step, progress.epoch_total, progress.epoch_rows = number, 0, 0.0, 0
 
-    def _compiles(self) -> bool:
+    def _compiles(self, on_detail: Callable[[str], None]) -> bool:
         if self.config.compile == "auto":
             return is_worth_compiling(self.config, self.batches.steps, self.density)
-        return self.config.compile == "always"
+        if self.config.compile == "never":
+            return False
+        obstacle = what_forbids_compiling(self.config, self.density)
+        if obstacle:
+            on_detail(f"training goes on without compiling: {obstacle}")
+        return not obstacle
 
     def _step(self, batch: tuple[Rows, Tensor]) -> float | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -35,7 +36,7 @@ def _without_gradient(inputs: Tensor, hidden: nn.Sequential, output: nn.Linear) 
 
     A unit of all rows lies together in memory, which its product and what comes after are faster for.
     """
-    rows = inputs.reshape(-1, inputs.shape[-1])
+    rows = inputs.reshape(math.prod(inputs.shape[:-1]), inputs.shape[-1])
     units = (rows.mT / INPUT_BOUND).tanh_().mul_(INPUT_BOUND)
     for part in (*hidden, output):
         if isinstance(part, nn.Linear):

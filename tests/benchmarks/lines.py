@@ -228,7 +228,8 @@ def measure_fit(line: Line, setting: Setting, compiled: bool = False) -> dict[st
     The epoch adds to the loss, its gradient and the step of Adam: the order of the rows, noise, clipping, the learning
     rate, the average of the weights, and the watch over steps that fail.
     """
-    steps, features = 100, line.architecture.features
+    # Enough that the set-up is as small a part as it is in a fit.
+    steps, features = 100 if line.architecture.spline else 400, line.architecture.features
     numbers = torch.randn(steps * line.rows, features, generator=torch.Generator().manual_seed(1))
     flow = perturbed(line.architecture)
     bare = TorchModel(flow.log_prob, lambda n: flow.sample(torch.rand(n, features)), flow, compiled=compiled)

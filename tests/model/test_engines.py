@@ -19,7 +19,7 @@ from flowcli.programs.engine import MOST_STEPS
 ALONE = """
 import json, sys
 from flowcli.model import Model
-model = Model.load(sys.argv[1])
+model = Model.load(sys.argv[1], light=True)
 rows, before = 0, 0
 for piece in model.sample_chunks(int(sys.argv[2]), seed=4, needed=int(sys.argv[3])):
     rows += piece.num_rows
@@ -61,7 +61,7 @@ def test_large_samples_are_torchs(fitted: Fitted, file: Path) -> None:
 
 
 def test_torch_is_used_where_it_is_there(file: Path) -> None:
-    model = Model.load(file)
+    model = Model.load(file, light=True)
     assert "torch" in sys.modules
     assert model._programs is None
 

@@ -53,6 +53,21 @@ def test_the_caller_goes_on_while_others_work():
     assert list(results) == [True, True]
 
 
+def test_a_result_does_not_wait_for_the_next_chunk():
+    taken = threading.Event()
+
+    def source():
+        yield (0,)
+        # Nothing more comes before the first result has been taken.
+        assert taken.wait(20)
+        yield (1,)
+
+    results = in_order(len, source(), Pace(1))
+    assert next(results) == 1
+    taken.set()
+    assert list(results) == [1]
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_no_more_is_read_ahead_than_is_needed(threads):
     read = 0

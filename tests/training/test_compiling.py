@@ -49,6 +49,54 @@ def test_without_a_compiler_training_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     assert all(map(torch.equal, plain.density.state_dict().values(), training.density.state_dict().values()))
 
 
+def test_a_later_failure_ends_only_the_compiled_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def breaks(function: object) -> object:
+        def call(*tensors: torch.Tensor) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                raise RuntimeError("another size")
+            return function(*tensors)  # type: ignore[operator, no-any-return]
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", breaks)
+    training, said = trained(compile="always")
+    assert said[1] == "training goes on without compiling: RuntimeError: another size"
+    plain, _ = trained(compile="never")
+    assert all(map(torch.equal, plain.density.state_dict().values(), training.density.state_dict().values()))
+
+
+def test_an_interrupt_does_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(
+        density(banana(103, 0), LAYER), banana(103, 0), banana(30, 1), train_config(compile="always"), 0
+    )
+
+    def interrupted(function: object) -> object:
+        training.stop()  # as a signal's handler does
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(torch, "compile", interrupted)
+    assert training.run().stopped_by == "interrupt"
+    assert training.progress.step == 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "changed", "why"),
+    [((LAYER,), {"max_time": 60}, "longer than train.max_time"), ((LAYER, "batchnorm"), {}, "running statistics")],
+)
+def test_what_is_not_compiled_even_if_asked_for(
+    layers: tuple[object, ...], changed: dict[str, object], why: str
+) -> None:
+    said: list[str] = []
+    config = train_config(epochs=1, compile="always", **changed)
+    Training(density(banana(103, 0), *layers), banana(103, 0), banana(30, 1), config, 0).run(on_detail=said.append)
+    assert len(said) == 1
+    assert why in said[0]
+
+
 @pytest.mark.parametrize("wrong", ["loss", "gradient"])
 def test_a_compiled_step_that_gives_other_numbers_is_not_used(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     def distorted(function: object) -> object:
