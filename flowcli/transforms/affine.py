@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from flowcli.transforms.transformer import Transformer, soft_clip
 
@@ -34,15 +33,19 @@ class AffineTransformer(Transformer):
             result, log_slope, *_ = _in_place(value, parameters, self.log_scale_bound, inverse)
             return result, log_slope.expand_as(value)
         if parameters.shape[:-1] == value.shape and not torch.compiler.is_compiling():
-            pair: tuple[Tensor, Tensor] = _Affine.apply(  # type: ignore[no-untyped-call]
+            result, log_slope, *_ = _Affine.apply(  # type: ignore[no-untyped-call]
                 value, parameters, self.log_scale_bound, inverse
             )
-            return pair
-        shift, raw = parameters.unbind(-1)
-        log_scale = soft_clip(raw, self.log_scale_bound)
-        if inverse:
-            return (value - shift) * torch.exp(-log_scale), -log_scale.expand_as(value)
-        return value * torch.exp(log_scale) + shift, log_scale.expand_as(value)
+            return result, log_slope
+        return _plain(value, parameters, self.log_scale_bound, inverse)
+
+
+def _plain(value: Tensor, parameters: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
+    shift, raw = parameters.unbind(-1)
+    log_scale = soft_clip(raw, bound)
+    if inverse:
+        return (value - shift) * torch.exp(-log_scale), -log_scale.expand_as(value)
+    return value * torch.exp(log_scale) + shift, log_scale.expand_as(value)
 
 
 def _in_place(value: Tensor, parameters: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -60,22 +63,34 @@ def _in_place(value: Tensor, parameters: Tensor, bound: float, inverse: bool) ->
 class _Affine(torch.autograd.Function):
     """The affine transformer as one node of autograd's graph, for parameters that each value has of its own."""
 
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx, value: Tensor, parameters: Tensor, bound: float, inverse: bool
-    ) -> tuple[Tensor, Tensor]:
-        result, log_slope, slope, damping = _in_place(value, parameters, bound, inverse)
-        ctx.save_for_backward(result if inverse else value, slope, damping)
-        ctx.inverse = inverse  # type: ignore[attr-defined]
-        return result, log_slope
+    generate_vmap_rule = True
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, grad_log_slope: Tensor) -> tuple[Tensor | None, ...]:
-        kept, slope, damping = ctx.saved_tensors
+    def forward(
+        value: Tensor, parameters: Tensor, bound: float, inverse: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return _in_place(value, parameters, bound, inverse)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        value, parameters, ctx.bound, ctx.inverse = inputs
+        result, _, slope, damping = output
+        ctx.mark_non_differentiable(slope, damping)
+        ctx.save_for_backward(value, parameters, result, slope, damping)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, grad_log_slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        value, parameters, result, slope, damping = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # The gradient will have a gradient: from the inputs anew, for autograd to see.
+            shift, raw = parameters.unbind(-1)
+            damping = 1 / (1 + raw.abs() / ctx.bound)
+            slope = torch.exp(-raw * damping if ctx.inverse else raw * damping)
+            result = (value - shift) * slope
         of_value = grad * slope
         # The slope multiplies ``value - shift`` one way, whose product with it is the result, and ``value`` the other.
-        of_raw = torch.addcmul(grad_log_slope, grad if ctx.inverse else of_value, kept) * damping * damping
+        multiplied = grad * result if ctx.inverse else of_value * value
+        of_raw = (grad_log_slope + multiplied) * damping * damping
         pair = (-of_value, -of_raw) if ctx.inverse else (grad, of_raw)
         return of_value, torch.stack(pair, dim=-1), None, None
 

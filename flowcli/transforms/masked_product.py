@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 Block = tuple[slice, slice]
 
@@ -34,7 +33,7 @@ def blocks_of(mask: Tensor) -> list[Block]:
 def masked_linear(inputs: Tensor, weight: Tensor, bias: Tensor, blocks: Sequence[Block]) -> Tensor:
     """``inputs @ weight.T + bias``, ``(..., outputs)``, for a weight that is zero outside the blocks.
 
-    Its gradient is zero there too. There is no gradient of the gradient.
+    What its gradient is there does not count: it is that of a product with a mask.
     """
     result: Tensor = _MaskedLinear.apply(  # type: ignore[no-untyped-call]
         inputs.reshape(-1, inputs.shape[-1]), weight, bias, blocks
@@ -44,18 +43,23 @@ def masked_linear(inputs: Tensor, weight: Tensor, bias: Tensor, blocks: Sequence
 
 class _MaskedLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, inputs: Tensor, weight: Tensor, bias: Tensor, blocks: Sequence[Block]) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
-        ctx.blocks = blocks  # type: ignore[attr-defined]
+    def forward(inputs: Tensor, weight: Tensor, bias: Tensor, blocks: Sequence[Block]) -> Tensor:
         result = inputs.new_empty(len(inputs), len(bias))
         for own, seen in blocks:
             torch.addmm(bias[own], inputs[:, seen], weight[own, seen].mT, out=result[:, own])
         return result
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        value, weight, _, ctx.blocks = inputs
+        ctx.save_for_backward(value, weight)
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # The gradient will have a gradient: by operations that autograd knows.
+            return grad @ weight, grad.mT @ inputs, grad.sum(0), None
         of_inputs, of_weight = grad.new_zeros(inputs.shape), grad.new_zeros(weight.shape)
         for own, seen in ctx.blocks:
             torch.mm(grad[:, own].mT, inputs[:, seen], out=of_weight[own, seen])

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 import flowcli.training.batches as batches
 import flowcli.training.trainer as trainer
 from flowcli.config.schema import Config
 from flowcli.errors import ModelError
+from flowcli.tensor_file import sealed
 from flowcli.training.checkpoint import read_checkpoint_header, restore_checkpoint, save_checkpoint
 from flowcli.training.trainer import Training
 
@@ -120,6 +123,16 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ModelError) as refused:
             restore_checkpoint(path, start())
         assert "\n" not in str(refused.value)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    interrupted(path, 1)
+    with safe_open(path, "pt") as file:
+        metadata = {**file.metadata(), "format_version": "1"}
+    path.write_bytes(sealed(save(load_file(path), metadata=metadata)))
+    with pytest.raises(ModelError, match="begun by an earlier version of flowcli"):
+        read_checkpoint_header(path)
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
