@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowcli.transforms.node import is_transformed
 from flowcli.transforms.transformer import Transformer, soft_clip
 
 
@@ -32,11 +33,11 @@ class AffineTransformer(Transformer):
         if not torch.is_grad_enabled():
             result, log_slope, *_ = _in_place(value, parameters, self.log_scale_bound, inverse)
             return result, log_slope.expand_as(value)
-        if parameters.shape[:-1] == value.shape and not torch.compiler.is_compiling():
-            result, log_slope, *_ = _Affine.apply(  # type: ignore[no-untyped-call]
+        if parameters.shape[:-1] == value.shape and not is_transformed():
+            pair: tuple[Tensor, Tensor] = _Affine.apply(  # type: ignore[no-untyped-call]
                 value, parameters, self.log_scale_bound, inverse
             )
-            return result, log_slope
+            return pair
         return _plain(value, parameters, self.log_scale_bound, inverse)
 
 
@@ -63,23 +64,15 @@ def _in_place(value: Tensor, parameters: Tensor, bound: float, inverse: bool) ->
 class _Affine(torch.autograd.Function):
     """The affine transformer as one node of autograd's graph, for parameters that each value has of its own."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(
-        value: Tensor, parameters: Tensor, bound: float, inverse: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return _in_place(value, parameters, bound, inverse)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        value, parameters, ctx.bound, ctx.inverse = inputs
-        result, _, slope, damping = output
-        ctx.mark_non_differentiable(slope, damping)
+    def forward(ctx: Any, value: Tensor, parameters: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
+        result, log_slope, slope, damping = _in_place(value, parameters, bound, inverse)
         ctx.save_for_backward(value, parameters, result, slope, damping)
+        ctx.bound, ctx.inverse = bound, inverse
+        return result, log_slope
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, grad_log_slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, grad_log_slope: Tensor) -> tuple[Tensor | None, ...]:
         value, parameters, result, slope, damping = ctx.saved_tensors
         if torch.is_grad_enabled():
             # The gradient will have a gradient: from the inputs anew, for autograd to see.

@@ -43,16 +43,13 @@ def masked_linear(inputs: Tensor, weight: Tensor, bias: Tensor, blocks: Sequence
 
 class _MaskedLinear(torch.autograd.Function):
     @staticmethod
-    def forward(inputs: Tensor, weight: Tensor, bias: Tensor, blocks: Sequence[Block]) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, blocks: Sequence[Block]) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        ctx.blocks = blocks
         result = inputs.new_empty(len(inputs), len(bias))
         for own, seen in blocks:
             torch.addmm(bias[own], inputs[:, seen], weight[own, seen].mT, out=result[:, own])
         return result
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        value, weight, _, ctx.blocks = inputs
-        ctx.save_for_backward(value, weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

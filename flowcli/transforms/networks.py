@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flowcli.transforms.masked_product import blocks_of, masked_linear
+from flowcli.transforms.node import is_transformed
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU, "elu": nn.ELU}
 # The activations, each overwriting what it is given.
@@ -89,7 +90,7 @@ class MaskedLinear(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         # On a GPU one product is faster than some, whatever it is of.
-        if self.blocks and inputs.device.type == "cpu" and not torch.compiler.is_compiling():
+        if self.blocks and inputs.device.type == "cpu" and not is_transformed():
             return masked_linear(inputs, self.seen_weight(), self.bias, self.blocks)
         return functional.linear(inputs, self.seen_weight(), self.bias)
 
