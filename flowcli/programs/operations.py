@@ -364,12 +364,10 @@ def _solve_triangular(matrix: Array, right: Array, upper: bool, left: bool, unit
     size = matrix.shape[-1]
     batch = np.broadcast_shapes(matrix.shape[:-2], right.shape[:-2])
     found = np.zeros((*batch, *right.shape[-2:]))
-    done: list[int] = []
     for row in reversed(range(size)) if upper else range(size):
         known = slice(row + 1, size) if upper else slice(0, row)
         rest = right[..., row, :] - (matrix[..., row, None, known] @ found[..., known, :])[..., 0, :]
         found[..., row, :] = rest if unitriangular else rest / matrix[..., row, row, None]
-        done.append(row)
     return found
 
 

@@ -22,6 +22,12 @@ def trained(**changed: object) -> tuple[Training, list[str]]:
     return training, said
 
 
+def is_like_plain(training: Training) -> bool:
+    """Whether a training ended with the weights, to the bit, of one that compiled nothing."""
+    plain, _ = trained(compile="never")
+    return all(map(torch.equal, plain.density.state_dict().values(), training.density.state_dict().values()))
+
+
 def test_compiled_steps_give_the_same_model() -> None:
     plain, nothing = trained(compile="never")
     compiled, said = trained(compile="always")
@@ -45,8 +51,7 @@ def test_without_a_compiler_training_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch, "compile", fails)
     training, said = trained(compile="always")
     assert said[1] == "training goes on without compiling: RuntimeError: no C++ compiler"
-    plain, _ = trained(compile="never")
-    assert all(map(torch.equal, plain.density.state_dict().values(), training.density.state_dict().values()))
+    assert is_like_plain(training)
 
 
 def test_a_later_failure_ends_only_the_compiled_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +70,7 @@ def test_a_later_failure_ends_only_the_compiled_steps(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch, "compile", breaks)
     training, said = trained(compile="always")
     assert said[1] == "training goes on without compiling: RuntimeError: another size"
-    plain, _ = trained(compile="never")
-    assert all(map(torch.equal, plain.density.state_dict().values(), training.density.state_dict().values()))
+    assert is_like_plain(training)
 
 
 def test_an_interrupt_does_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
