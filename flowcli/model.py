@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from flowcli.checked_models import is_remembered, remember
 from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
 from flowcli.model_file import ModelFile, ModelHeader, load_arrays, model_bytes, read_model_file
 from flowcli.preprocess.encoder import Encoded, TableEncoder
@@ -79,8 +80,9 @@ class Model:
         """Load a run folder or a model file, its header read or not; by default ``$FLOWCLI_MODEL`` or the newest run.
 
         Args:
-            light: on a device that is not said to be CUDA, import torch only when an input is large enough, or when the
-                model has a function that needs it. For a process that computes little before it ends.
+            light: on a device that is not said to be CUDA, import torch only when an input is large enough, when the
+                model has a function that needs it, or when the file was never loaded before: its weights are then
+                compared with its config. For a process that computes little before it ends.
 
         Raises:
             UsageError: there is no such model.
@@ -97,7 +99,9 @@ class Model:
             place = resolve_device(device)
             layout = TableEncoder(header.columns).layout
             assert header.config.flow is not None  # the header's own check
-            return TorchEngine(load_density(header.config.flow, layout, file.weights, file.path), place)
+            engine = TorchEngine(load_density(header.config.flow, layout, file.weights, file.path), place)
+            remember(file.digest)
+            return engine
 
         lock = threading.Lock()
 
@@ -110,7 +114,7 @@ class Model:
         if light and device in ("auto", "cpu") and "torch" not in sys.modules:
             programs = program_engine(file)
         model = cls(header, torch_engine, programs)
-        if programs is None:
+        if programs is None or not is_remembered(file.digest):
             torch_engine()
         return model
 

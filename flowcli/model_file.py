@@ -132,7 +132,7 @@ _HEADER = parts(
 class ModelFile:
     """A model file whose header has been read: what it says of itself, of its weights, and of what its programs need.
 
-    ``programs`` is ``None`` where the file has none.
+    ``programs`` is ``None`` where the file has none; ``digest`` is the SHA-256 of all that is in it.
     """
 
     path: Path
@@ -140,6 +140,7 @@ class ModelFile:
     weights: dict[str, TensorFacts]
     constants: dict[str, TensorFacts]
     programs: StoredPrograms | None
+    digest: str
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -175,7 +176,7 @@ def read_model_file(path: Path) -> ModelFile:
     if constants.keys() != (programs.types.keys() if programs else set()):
         raise ModelError(f"{path}: damaged: its tensors are not those of its programs")
     weights = {name: facts for name, facts in file.tensors.items() if name not in constants}
-    return ModelFile(path, header, weights, constants, programs)
+    return ModelFile(path, header, weights, constants, programs, file.digest)
 
 
 def load_arrays(file: ModelFile) -> dict[str, np.ndarray]:

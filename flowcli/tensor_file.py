@@ -38,10 +38,11 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class TensorFile:
-    """A header: texts by name, and what tensors follow it."""
+    """A header: texts by name, and what tensors follow it; and the SHA-256 of the whole file."""
 
     metadata: dict[str, str]
     tensors: dict[str, TensorFacts]
+    digest: str
 
 
 def read_tensor_header(path: Path) -> TensorFile:
@@ -73,7 +74,7 @@ def read_tensor_header(path: Path) -> TensorFile:
     tensors = _tensors(path, header, status.st_size - 8 - length)
     if metadata.pop(CHECKSUM, "") != digest:
         raise ModelError(f"{path}: damaged: it is not as it was written (its checksum differs)")
-    return TensorFile(metadata, tensors)
+    return TensorFile(metadata, tensors, digest)
 
 
 def read_json(text: str) -> Any:

@@ -189,9 +189,11 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
     messages.note(f"reading {', '.join(files)}")
     from contextlib import closing
 
+    from flowcli.checked_models import remember
     from flowcli.cli.threads import asked_threads, use_threads
-    from flowcli.runs import write_run
+    from flowcli.runs import MODEL, write_run
     from flowcli.tables.source import InFiles
+    from flowcli.tensor_file import read_tensor_header
 
     # No more than one unless asked for: with more, a product can differ in its last bits, and then all weights do. How
     # many there were is kept with the config, so that a resume, or another fit with it, gives the same weights.
@@ -202,6 +204,8 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
         fitted = _fit_source(source, config, device, folder, expected)
     fitted.metrics["run"] = str(folder)
     write_run(folder, fitted.files(), fitted.metrics)
+    # Its config and weights are those of one network.
+    remember(read_tensor_header(folder / MODEL).digest)
     return fitted
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from commands import alike
+from hostile import put_together, taken_apart
 from running import Ended, environment, run_program
 
 from flowcli import __version__
@@ -300,6 +301,50 @@ def test_small_inputs_do_without_torch(cli, tmp_path, name):
     out, heavy = watched(tmp_path, "decode", "latents.csv", "-m", "run")
     assert heavy == "[]"
     assert alike(out, cli("decode", "latents.csv", "-m", "run").out)
+
+
+def test_a_file_that_was_never_loaded_is_checked_once(cli, tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text(PLAIN_TABLE)
+    assert cli("fit", "t.csv", "-c", "maf", "-s", "train.epochs=1", "-o", "run").status == 0
+    before, heavy = watched(tmp_path, "score", "t.csv", "-m", "run")
+    assert heavy == "[]"
+    # On another machine.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first, second = (watched(tmp_path, "score", "t.csv", "-m", "run") for _ in range(2))
+    assert "torch" in first[1]
+    assert second[1] == "[]"
+    assert first[0] == second[0] == before
+    # Where nothing can be kept it is checked each time.
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert [watched(tmp_path, "score", "t.csv", "-m", "run")[1] != "[]" for _ in range(2)] == [True, True]
+
+
+def change_config(config):
+    config["train"]["learning_rate"] = "fast"
+
+
+def change_architecture(config):
+    config["flow"]["transforms"][0]["affine_autoregressive"]["hidden"] = [64, 65]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(change_config, "config.train.learning_rate"), (change_architecture, "its weights are not")]
+)
+def test_one_row_is_not_scored_by_a_model_whose_config_is_wrong(program, cli, tmp_path, change, words):
+    """In a file with the right checksum, which a stranger can compute."""
+    (tmp_path / "t.csv").write_text(PLAIN_TABLE)
+    assert cli("fit", "t.csv", "-c", "maf", "-s", "train.epochs=1", "-o", "run").status == 0
+    header, weights = taken_apart((tmp_path / "run" / "model.safetensors").read_bytes())
+    inner = json.loads(header["__metadata__"]["flowcli"])
+    change(inner["config"])
+    header["__metadata__"]["flowcli"] = json.dumps(inner)
+    (tmp_path / "m.safetensors").write_bytes(put_together(header, weights))
+    for args in (["score", "t.csv"], ["sample", "--n", "1"], ["score", "t.csv"]):
+        ended = program(*args, "-m", "m.safetensors")
+        assert ended.status == 1
+        assert ended.out == ""
+        assert "m.safetensors: damaged" in ended.err
+        assert words in ended.err
 
 
 def test_what_needs_torch_imports_it(cli, tmp_path):
