@@ -20,13 +20,15 @@ import torch
 
 from flowcli import __version__
 from flowcli.config.load import dump_config
-from flowcli.config.schema import Config
+from flowcli.config.schema import Config, FlowConfig, TrainConfig
 from flowcli.errors import Interrupted, ModelError
 from flowcli.evaluation.baselines import gaussian_log_prob
 from flowcli.evaluation.inverse import inverse_errors
 from flowcli.evaluation.likelihood import summarize
 from flowcli.flows.build import build_density
-from flowcli.flows.default import with_default
+from flowcli.flows.default import default_training, with_default, with_split
+from flowcli.flows.density import Density, TableDensity
+from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
 from flowcli.model import Model
 from flowcli.model_file import ModelHeader
@@ -38,9 +40,11 @@ from flowcli.tables.table import Table
 from flowcli.training.batches import spread_evenly
 from flowcli.training.checkpoint import restore_checkpoint
 from flowcli.training.devices import resolve_device
+from flowcli.training.mixture import MixtureTraining
 from flowcli.training.products import fast_products
+from flowcli.training.progress import Epoch, Progress
 from flowcli.training.threads import torch_threads
-from flowcli.training.trainer import Epoch, Progress, Training, resolve, with_noise
+from flowcli.training.trainer import Training, resolve, with_noise
 
 # So many rows are encoded and decoded at the end of a fit.
 MOST_INVERTED = 500
@@ -52,7 +56,7 @@ class FitObserver:
     def columns(self, columns: list[Column], training: int, validation: int, test: int) -> None:
         """The columns are known, and how many rows go where."""
 
-    def starts(self, training: Training, config: Config, device: str) -> None:
+    def starts(self, training: Training | MixtureTraining, config: Config, device: str) -> None:
         """The model is built; training begins, or goes on."""
 
     def note(self, text: str) -> None:
@@ -61,7 +65,7 @@ class FitObserver:
     def detail(self, text: str) -> None:
         """Something that few need to know."""
 
-    def checkpoint(self, training: Training, config: Config) -> None:
+    def checkpoint(self, training: Training | MixtureTraining, config: Config) -> None:
         """A good moment to save where training stands."""
 
     def epoch(self, epoch: Epoch) -> None:
@@ -128,20 +132,19 @@ def fit_table(
     observer = observer or FitObserver()
     place = resolve_device(device)
     source = InMemory(table) if isinstance(table, Table) else table
-    prepared = prepare(source, surveyed or survey_for(source, config), config, observer.note, observer.columns)
+    surveyed = surveyed or survey_for(source, config)
+    config = with_split(config, surveyed.rows)
+    prepared = prepare(source, surveyed, config, observer.note, observer.columns)
     encoder, training = prepared.encoder, prepared.training
-    flow = with_default(config.flow, len(training), len(encoder.numbers))
-    config = config.model_copy(update={"flow": flow, "train": resolve(config.train, len(training))})
-    density = build_density(flow, encoder.layout, config.seed)
+    flow = with_default(config.flow, len(training), encoder.layout)
+    train = _resolved(config, len(training), len(encoder.numbers))
+    config = config.model_copy(update={"flow": flow, "train": train})
+    density = build_density(flow, encoder.layout, config.seed).to(place)
     # A row outside its columns' bounds has no likelihood to compare; so many rows are enough to decide when to stop.
     comparable = np.flatnonzero(~prepared.validation.outside)
     some = comparable[:: max(1, math.ceil(len(comparable) / MOST_ROWS_IN_MEMORY))]
     validation = Rows.of(prepared.validation.take(some), place, torch.float32)
-    density.to(place)
-    # With the noise of training in them, so that columns that determine each other start no narrower.
-    start = training.take(spread_evenly(training, MOST_ROWS_IN_MEMORY)).to(place)
-    density.initialize(with_noise(density, start, config.train, config.seed)[0])
-    run = Training(density, training, validation, config.train, config.seed)
+    run = _training(density, flow, training, validation, config)
     if checkpoint is not None:
         restore_checkpoint(checkpoint, run)
     observer.starts(run, config, str(place))
@@ -160,6 +163,8 @@ def fit_table(
     )
     model = Model.of(header, density, place)
     test_log_prob, validation_log_prob = (model.score_encoded(part) for part in (prepared.test, prepared.validation))
+    if isinstance(run, MixtureTraining) and run.parts > 1:
+        validation_log_prob = run.held_out_log_prob.numpy()
     gaussian = _gaussian(prepared)
     header.metrics = {
         "test_log_likelihood": summarize(test_log_prob, encoder.modelled) if len(test_log_prob) else None,
@@ -174,9 +179,30 @@ def fit_table(
         "stopped_by": result.stopped_by,
         "skipped_steps": result.skipped_steps,
         "inverse_error": _inverse_error(model, prepared.sample),
-        "rows": {"training": len(training), "validation": len(validation_log_prob), "test": len(test_log_prob)},
+        "rows": {"training": len(training), "validation": len(prepared.validation.numbers), "test": len(test_log_prob)},
     }
+    if isinstance(run, MixtureTraining):
+        header.metrics["mixture"] = run.entries_told()
     return Fitted(model, result, prepared.test_rows, test_log_prob)
+
+
+def _resolved(config: Config, rows: int, features: int) -> TrainConfig:
+    train = config.train if config.flow is not None else default_training(config.train, rows, features)
+    return resolve(train, rows)
+
+
+def _training(
+    density: Density, flow: FlowConfig, training: Rows, validation: Rows, config: Config
+) -> Training | MixtureTraining:
+    """The training of a density that is on its device, where that of the validation rows is."""
+    if isinstance(density, MixtureDensity):
+        assert flow.mixture is not None
+        return MixtureTraining(density, flow.mixture, training, validation, config.train, config.seed)
+    assert isinstance(density, TableDensity)
+    # With the noise of training in them, so that columns that determine each other start no narrower.
+    start = training.take(spread_evenly(training, MOST_ROWS_IN_MEMORY)).to(validation.numbers.device)
+    density.initialize(with_noise(density, start, config.train, config.seed)[0])
+    return Training(density, training, validation, config.train, config.seed)
 
 
 def _inverse_error(model: Model, rows: Rows) -> dict[str, float | None]:

@@ -19,6 +19,7 @@ from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
 from flowcli.model_file import ModelFile, ModelHeader, load_arrays, model_bytes, read_model_file
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.programs.engine import ProgramEngine
+from flowcli.programs.mixture import MixtureProgramEngine, engine_of
 from flowcli.runs import resolve_model
 from flowcli.tables.arrays import integers, texts
 from flowcli.tables.table import Origin, Table, from_dataframe
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from flowcli.flows.density import TableDensity
+    from flowcli.flows.density import Density
     from flowcli.flows.drawn import Drawn
     from flowcli.flows.engine import TorchEngine
 
@@ -54,7 +55,10 @@ class Model:
     """
 
     def __init__(
-        self, header: ModelHeader, torch_engine: Callable[[], TorchEngine], programs: ProgramEngine | None = None
+        self,
+        header: ModelHeader,
+        torch_engine: Callable[[], TorchEngine],
+        programs: ProgramEngine | MixtureProgramEngine | None = None,
     ) -> None:
         """``torch_engine`` is called when it is needed; small inputs are left to ``programs``, where there are some."""
         self.header = header
@@ -63,7 +67,7 @@ class Model:
         self._programs = programs
 
     @classmethod
-    def of(cls, header: ModelHeader, density: TableDensity, device: torch.device) -> Model:
+    def of(cls, header: ModelHeader, density: Density, device: torch.device) -> Model:
         """The model of a density."""
         from flowcli.flows.engine import TorchEngine
 
@@ -119,16 +123,21 @@ class Model:
         return model
 
     @property
-    def density(self) -> TableDensity:
+    def density(self) -> Density:
         """The density itself; with it comes torch."""
         return self._torch_engine().density
+
+    @property
+    def components(self) -> int:
+        """Of a mixture, how many densities it has; 0 of a single one."""
+        return self._engine("decode", 1).components
 
     @property
     def device(self) -> torch.device:
         """Where torch computes."""
         return self._torch_engine().device
 
-    def _engine(self, function: str, rows: int) -> TorchEngine | ProgramEngine:
+    def _engine(self, function: str, rows: int) -> TorchEngine | ProgramEngine | MixtureProgramEngine:
         """What computes a function of the last of so many rows.
 
         By their number alone, so that it does not depend on which thread is first.
@@ -202,7 +211,9 @@ class Model:
         self._refuse_unseen(encoded, table)
         if encoded.outside.any():
             raise DataError(f"{table.locate(int(encoded.outside.argmax()))}: a number is beyond its column's bounds")
-        latent = self._engine("encode", table.last_row).encode(encoded) if len(table) else encoded.numbers
+        engine = self._engine("encode", table.last_row)
+        width = len(self.encoder.layout.numbers) + bool(engine.components)
+        latent = engine.encode(encoded) if len(table) else np.empty((0, width))
         return self.encoder.latent_cells(latent, encoded.labels, table)
 
     def decode(self, table: Table | pd.DataFrame) -> pa.Table:
@@ -212,10 +223,11 @@ class Model:
             DataError: columns are missing, or a row cannot be decoded.
         """
         table = _as_table(table)
-        encoded = self.encoder.encode_latent(table)
+        engine = self._engine("decode", table.last_row)
+        encoded = self.encoder.encode_latent(table, engine.components)
         _refuse_bad(encoded, table)
         self._refuse_unseen(encoded, table)
-        numbers = self._engine("decode", table.last_row).decode(encoded) if len(table) else encoded.numbers
+        numbers = engine.decode(encoded) if len(table) else encoded.numbers[:, : len(self.encoder.layout.numbers)]
         broken = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
         if len(broken):
             raise DataError(f"{table.locate(int(broken[0]))}: no row of the model has these latents")
@@ -318,7 +330,7 @@ class Model:
             raise DataError(f"{table.locate(int(rows[0]))}, column {name!r}: {value!r} was not among the training rows")
 
 
-def program_engine(file: ModelFile) -> ProgramEngine | None:
+def program_engine(file: ModelFile) -> ProgramEngine | MixtureProgramEngine | None:
     """The programs of a model file, or ``None`` if it has none.
 
     Raises:
@@ -326,11 +338,10 @@ def program_engine(file: ModelFile) -> ProgramEngine | None:
     """
     if file.programs is None:
         return None
-    tensors = load_arrays(file)
     layout = TableEncoder(file.header.columns).layout
     sizes = [size for _, size in layout.labels]
     widths = len(layout.numbers), len(sizes), len(layout.ordinals)
-    return ProgramEngine(str(file.path), file.programs, tensors, widths, sizes)
+    return engine_of(str(file.path), file.programs, load_arrays(file), widths, sizes)
 
 
 def _as_table(table: Table | pd.DataFrame) -> Table:

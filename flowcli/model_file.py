@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from flowcli.config.schema import Config
 
-# The second version has programs.
-MODEL_VERSION = "2"
-READABLE_VERSIONS = ("1", MODEL_VERSION)
+# The second version has programs, the third sets of them for mixtures.
+MODEL_VERSION = "3"
+READABLE_VERSIONS = ("1", "2", MODEL_VERSION)
 LONGEST_REASON = 200
 
 
@@ -91,6 +91,8 @@ _SUMMARY = parts(
     },
     more=True,
 )
+_MEMBER = parts({"member": text, "copies": _COUNT, "weight": number, "held_out_log_likelihood": optional(number)})
+MOST_MEMBERS = 1000
 # The metrics that people are shown; there are others.
 _METRICS = parts(
     {
@@ -99,8 +101,10 @@ _METRICS = parts(
         "baselines": mapping_of(_SUMMARY),
         "parameters": _COUNT,
         "rows": parts({"training": _COUNT, "validation": _COUNT, "test": _COUNT}, more=True),
+        "mixture": list_of(_MEMBER, MOST_MEMBERS),
     },
     more=True,
+    missing={"mixture": []},
 )
 _NAMES = list_of(text, 10**6)
 # What is known of the data's files; nothing, where the table came from Python.
@@ -163,7 +167,7 @@ def read_model_file(path: Path) -> ModelFile:
         raise ModelError(f"{path}: a checkpoint, not a model; flowcli fit --resume {path.parent} goes on with it")
     version = file.metadata.get("format_version")
     if version not in READABLE_VERSIONS:
-        known = " and ".join(map(repr, READABLE_VERSIONS))
+        known = ", ".join(map(repr, READABLE_VERSIONS))
         raise ModelError(f"{path}: format version {version!r} is not known to this flowcli, which reads {known}")
     header = _checked_header(path, checked_json(path, file.metadata.get("flowcli", "")))
     programs = None

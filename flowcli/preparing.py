@@ -11,7 +11,7 @@ import torch
 
 from flowcli.config.schema import Config
 from flowcli.errors import ConfigError, DataError
-from flowcli.flows.default import mixes_all_columns
+from flowcli.flows.default import VALIDATION_SHARE, mixes_all_columns
 from flowcli.flows.rows import Rows
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.preprocess.measure import fit_columns
@@ -164,7 +164,8 @@ def _inferred(table: Table, config: Config) -> list[Column]:
 
 def _split(config: Config, rows: int | None = None) -> Split:
     """The config's split; parts that are files of their own take no share."""
-    validation, test = (p if isinstance(p, float) else 0.0 for p in (config.data.validation, config.data.test))
+    share = VALIDATION_SHARE if config.data.validation is None else config.data.validation
+    validation, test = (p if isinstance(p, float) else 0.0 for p in (share, config.data.test))
     return Split(validation, test, config.seed, rows)
 
 

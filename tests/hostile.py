@@ -534,7 +534,7 @@ def use_config(path: Path) -> str:
         path.write_text(dump_config(config))
         assert load_config(str(path)) == config, "written and read again, it is another"
         layout = Layout(numbers=names, labels=(("species", 3),), states=(None,) * 4)
-        assemble(with_default(config.flow, 100, 4), layout, Limited(weights=5000))
+        assemble(with_default(config.flow, 100, layout), layout, Limited(weights=5000))
         return "built"
     except TooLarge:
         return "large"

@@ -23,7 +23,7 @@ def decode(
 ) -> None:
     """Write the rows of given latents.
 
-    The input is as encode writes it: z1..zd, then label, ordinal and context columns.
+    The input is as encode writes it: z1..zd, of a mixture component, then label, ordinal and context columns.
 
     Example: flowcli decode latents.csv -m runs/iris -o rows.csv
     """
@@ -35,11 +35,13 @@ def decode(
     from flowcli.cli.input import chunks, used_names
     from flowcli.cli.loading import load_model
     from flowcli.cli.threads import asked_threads
+    from flowcli.preprocess.encoder import COMPONENT
     from flowcli.tables.pipeline import Pace, in_order
 
     pace = Pace(asked_threads(threads))
     loaded = load_model(path, device)
     encoder = loaded.encoder
     as_they_are = used_names([*encoder.partial, *encoder.discrete, *encoder.context])
+    as_they_are |= {COMPONENT} if loaded.components else set()
     tables = chunks(names, encoding, as_they_are.union(encoder.latent_names))
     write_tables(in_order(loaded.decode, tables, pace), output, form)

@@ -62,9 +62,17 @@ def flow_lines(config: Config, columns: Sequence[Column]) -> list[str]:
     kinds = {column.name: "number" if column.numeric else column.kind for column in columns if not column.context}
     if any(column.partial for column in columns if not column.context):
         kinds |= {"the states of numbers": "label"}
-    if config.flow.factors is None:
+    if config.flow.mixture is not None:
+        lines = []
+        parts: list[Part] = [*config.flow.mixture]
+        for member in config.flow.mixture:
+            how = "copy" if member.copies == 1 else "copies"
+            start = "" if member.epochs != 0 else ", as it starts from its rows"
+            lines.append(f"{member.copies} {how}{start}")
+            lines += _part_lines(member, set(kinds.values()), "  ")
+    elif config.flow.factors is None:
         lines = _part_lines(config.flow, set(kinds.values()), "")
-        parts: list[Part] = [config.flow]
+        parts = [config.flow]
     else:
         lines = []
         parts = [*config.flow.factors]
@@ -134,6 +142,19 @@ def _chain_lines(chain: Part | Chain, indent: str) -> list[str]:
             continue
         lines.append(indent + _with_parameters(transform.name, transform.parameters))
     return lines
+
+
+def mixture_lines(metrics: dict[str, Any]) -> list[str]:
+    """What the members of a mixture are, how likely each kind alone finds held-out rows, and what it counts."""
+    rows = [
+        (
+            f"{entry['copies']} x {entry['member']}" if entry["copies"] > 1 else entry["member"],
+            f"{entry['held_out_log_likelihood']:.3f}" if entry["held_out_log_likelihood"] is not None else "",
+            f"weight {entry['weight']:.3f}",
+        )
+        for entry in metrics.get("mixture") or []
+    ]
+    return aligned(rows)
 
 
 def likelihood_lines(metrics: dict[str, Any]) -> list[str]:

@@ -250,8 +250,13 @@ def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expe
 
 def _tell(fitted: Fitted, folder: Path) -> None:
     """The figures, a warning where they are bad, and what to do next."""
-    from flowcli.cli.describe import likelihood_lines
+    from flowcli.cli.describe import likelihood_lines, mixture_lines
 
+    members = mixture_lines(fitted.metrics)
+    if members:
+        messages.note("mixture  (nats per row that was left out, and the weight of each kind)")
+        for line in members:
+            messages.note(f"  {line}")
     messages.note("log-likelihood  (nats per row)")
     for line in likelihood_lines(fitted.metrics):
         messages.note(f"  {line}")

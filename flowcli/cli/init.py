@@ -33,18 +33,18 @@ def init(
     if not names:
         write_text(config_template([], None, data_config))
         return
-    import numpy as np
+    from contextlib import closing
 
     from flowcli.cli.describe import column_lines
-    from flowcli.flows.default import default_flow
-    from flowcli.tables.infer import infer_columns
-    from flowcli.tables.read import read_table
-    from flowcli.tables.split import TRAINING, Split
+    from flowcli.config.schema import Config
+    from flowcli.flows.default import with_default, with_split
+    from flowcli.preparing import prepare, survey_for
+    from flowcli.tables.source import InFiles
 
-    table = read_table(names, data_config.encoding)
-    columns = infer_columns(table)
-    comments = [f"{names[0]}: {len(table):,} rows", *column_lines(columns, measured=False)]
-    split = Split(float(data_config.validation), float(data_config.test), 0, len(table))
-    training = int((split.parts(np.arange(len(table))) == TRAINING).sum())
-    numbers = [column for column in columns if column.numeric]
-    write_text(config_template(comments, default_flow(training, len(numbers)), data_config))
+    with closing(InFiles(names, data_config.encoding)) as source:
+        surveyed = survey_for(source, Config(data=data_config))
+        config = with_split(Config(data=data_config), surveyed.rows)
+        prepared = prepare(source, surveyed, config, lambda note: None, lambda *counts: None)
+    flow = with_default(None, len(prepared.training), prepared.encoder.layout)
+    comments = [f"{names[0]}: {surveyed.rows:,} rows", *column_lines(prepared.encoder.columns)]
+    write_text(config_template(comments, flow, data_config))

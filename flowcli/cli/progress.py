@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from flowcli.config.schema import Config, TrainConfig
     from flowcli.tables.columns import Column
-    from flowcli.training.trainer import Epoch, Training
-    from flowcli.training.trainer import Progress as TrainingProgress
+    from flowcli.training.mixture import MixtureTraining
+    from flowcli.training.progress import Epoch
+    from flowcli.training.progress import Progress as TrainingProgress
+    from flowcli.training.trainer import Training
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -40,6 +42,7 @@ class FitProgress(FitObserver):
         self.best = float("-inf")
         self.columns_known: list[Column] = []
         self.first_epoch = 0
+        self.total = 0
         self.bar: Progress | None = None
         self.task: TaskID | None = None
 
@@ -58,7 +61,7 @@ class FitProgress(FitObserver):
         for line in column_lines(columns):
             messages.note(f"  {line}")
 
-    def starts(self, training: Training, config: Config, device: str) -> None:
+    def starts(self, training: Training | MixtureTraining, config: Config, device: str) -> None:
         self._catch_signals(training)
         parameters = sum(parameter.numel() for parameter in training.density.parameters())
         messages.note(f"flow     {parameters:,} parameters, from base to data, on {device}")
@@ -69,8 +72,9 @@ class FitProgress(FitObserver):
         self.first_epoch = training.progress.epoch
         self.best = training.progress.best_validation_log_likelihood
         self.started = self.last_line = time.monotonic()
-        if messages.level >= 0 and sys.stderr.isatty() and config.train.epochs:
-            self._open_bar(config.train.epochs)
+        self.total = training.epochs
+        if messages.level >= 0 and sys.stderr.isatty() and self.total:
+            self._open_bar(self.total)
 
     def note(self, text: str) -> None:
         messages.note(text)
@@ -78,7 +82,7 @@ class FitProgress(FitObserver):
     def detail(self, text: str) -> None:
         messages.detail(text)
 
-    def checkpoint(self, training: Training, config: Config) -> None:
+    def checkpoint(self, training: Training | MixtureTraining, config: Config) -> None:
         save_checkpoint(self.checkpoint_path, training, config, self.data)
         # From here on, and not before there is room for it, the folder holds this run and no earlier one.
         try:
@@ -86,7 +90,7 @@ class FitProgress(FitObserver):
         except OSError as error:
             raise FlowcliError(f"{self.checkpoint_path.parent}: cannot be written to: {error.strerror}") from None
 
-    def _catch_signals(self, training: Training) -> None:
+    def _catch_signals(self, training: Training | MixtureTraining) -> None:
         """The first Ctrl-C or SIGTERM ends the fit after the step under way; a second one at once."""
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -122,11 +126,11 @@ class FitProgress(FitObserver):
         elif time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()
             seconds_left = self._seconds_left(epoch)
-            messages.note(f"epoch {epoch.number}/{self.config.epochs}  {figures}  at most {seconds_left:.0f} s left")
+            messages.note(f"epoch {epoch.number}/{self.total}  {figures}  at most {seconds_left:.0f} s left")
 
     def _seconds_left(self, epoch: Epoch) -> float:
         elapsed = time.monotonic() - self.started
-        left = elapsed / (epoch.number - self.first_epoch) * (self.config.epochs - epoch.number)
+        left = elapsed / (epoch.number - self.first_epoch) * (self.total - epoch.number)
         return left if self.config.max_time is None else min(left, max(0.0, self.config.max_time - elapsed))
 
     def trained(self, progress: TrainingProgress) -> None:
@@ -139,7 +143,13 @@ class FitProgress(FitObserver):
             "divergence": "no finite gradient any more; lower train.learning_rate",
         }
         how = f"trained {len(progress.epochs)} epochs in {progress.seconds:.1f} s ({ends[progress.stopped_by]}); "
-        messages.note(how + f"epoch {progress.best_epoch} is kept")
+        best = sorted({*progress.best_epochs})
+        if best:
+            which = (
+                f"epoch {best[0]}" if len(best) == 1 else f"of each density its best epoch, {best[0]} to {best[-1]},"
+            )
+            how += f"{which} is kept"
+        messages.note(how.removesuffix("; "))
         if progress.skipped_steps:
             messages.note(f"{progress.skipped_steps:,} steps had no finite gradient and were skipped")
 

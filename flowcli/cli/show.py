@@ -63,9 +63,10 @@ def _start_lines(file: ModelFile) -> list[str]:
 
 
 def _described(path: str, file: ModelFile) -> str:
-    from flowcli.cli.describe import column_lines, flow_lines, likelihood_lines
+    from flowcli.cli.describe import column_lines, flow_lines, likelihood_lines, mixture_lines
 
     header = file.header
+    members = mixture_lines(header.metrics)
     data = header.data.get("files") or ["a table from Python"]
     rows = header.metrics["rows"]
     versions = ", ".join(f"{name} {version}" for name, version in header.versions.items())
@@ -75,6 +76,8 @@ def _described(path: str, file: ModelFile) -> str:
         ["  " + line for line in column_lines(header.columns)],
         [f"flow     {header.metrics['parameters']:,} parameters, from base to data"],
         ["  " + line for line in flow_lines(header.config, header.columns)],
+        *([["mixture  (nats per row that was left out, and the weight of each kind)"]] if members else []),
+        ["  " + line for line in members],
         _start_lines(file),
         ["log-likelihood  (nats per row)"],
         ["  " + line for line in likelihood_lines(header.metrics)],

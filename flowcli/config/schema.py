@@ -29,6 +29,8 @@ from flowcli.transforms.registry import entries
 # Far beyond what is of use: a mistake, or a file that means no good.
 MOST_HIDDEN = 16
 MOST_TRANSFORMS = 1000
+MOST_MEMBERS = 100
+MOST_FOLDS = 20
 MOST_NAMES = 100_000
 MOST_STEPS = 10**9
 # What a checkpoint holds of each of them must fit into its header.
@@ -288,8 +290,43 @@ class Factor(Part):
         return {key: _dumped(getattr(self, key)) for key in ("columns", "given", *Part.model_fields)}
 
 
+class Member(Part):
+    """One density of a mixture, over all columns, in so many copies that start, and learn, a little differently."""
+
+    copies: int = Field(default=1, ge=1, le=MOST_MEMBERS, description="how many of it there are")
+    epochs: int | None = Field(
+        default=None,
+        ge=0,
+        le=MOST_EPOCHS,
+        description="passes over its training rows at most; 0: it stays as it starts, null: train.epochs",
+    )
+
+    @property
+    def summary(self) -> str:
+        """What it is, in some words."""
+        names = list(dict.fromkeys(transform_names(self)))
+        words = (
+            [", ".join([f"{self.repeat} x {names[0]}" if self.repeat > 1 else names[0], *names[1:]])] if names else []
+        )
+        if self.base.name != "normal" or not names:
+            values = self.base.parameters.model_dump()
+            size = f" of {values['components']}" if "components" in values else ""
+            words.append(f"{self.base.name}{size}")
+        return " on ".join(words)
+
+    @model_validator(mode="after")
+    def _has_transforms(self) -> Member:
+        if self.transforms is None:
+            raise ValueError("needs transforms; [] for none")
+        return self
+
+    @model_serializer
+    def _copies_first(self) -> dict[str, Any]:
+        return {key: _dumped(getattr(self, key)) for key in ("copies", "epochs", *Part.model_fields)}
+
+
 class FlowConfig(Part):
-    """The architecture: one flow over all columns, its transforms chosen for the table if left out, or factors."""
+    """The architecture: one flow over all columns (its transforms chosen if left out), factors, or a mixture."""
 
     factors: list[Factor] | None = Field(
         default=None,
@@ -298,25 +335,41 @@ class FlowConfig(Part):
         description="a product p(a) p(b | a) ...: groups of columns, their parents, and each one's flow",
     )
 
+    mixture: list[Member] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_MEMBERS,
+        description="a mixture of densities, weighted by how likely they find rows that they have not learned from",
+    )
+
     @model_validator(mode="after")
     def _one_or_the_other(self) -> FlowConfig:
-        if self.factors is None:
+        if self.factors is None and self.mixture is None:
             if self.transforms is None and self.repeat > 1:
                 raise ValueError("repeat needs transforms to repeat")
             return self
+        if self.factors is not None and self.mixture is not None:
+            raise ValueError("factors and mixture exclude each other")
+        what, each = ("factors", "factor") if self.factors is not None else ("mixture", "member")
         own = [key for key in Part.model_fields if getattr(self, key) != getattr(_PLAIN, key)]
         if own:
-            raise ValueError(f"next to factors there is no {', '.join(own)}: each factor has its own")
-        count = sum(map(_count_transforms, self.factors))
+            raise ValueError(f"next to {what} there is no {', '.join(own)}: each {each} has its own")
+        parts = self.factors or self.mixture or []
+        count = sum(_count_transforms(part) * (part.copies if isinstance(part, Member) else 1) for part in parts)
         if count > MOST_TRANSFORMS:
-            raise ValueError(f"{count:,} transforms in all factors: at most {MOST_TRANSFORMS:,}")
-        check_factors(self.factors)
+            raise ValueError(f"{count:,} transforms in all {each}s: at most {MOST_TRANSFORMS:,}")
+        if self.factors is not None:
+            check_factors(self.factors)
+        elif sum(member.copies for member in self.mixture or []) > MOST_MEMBERS:
+            raise ValueError(f"more than {MOST_MEMBERS} members, copies counted")
         return self
 
     @model_serializer
     def _what_is_there(self) -> dict[str, Any]:
         if self.factors is not None:
             return {"factors": [factor.model_dump() for factor in self.factors]}
+        if self.mixture is not None:
+            return {"mixture": [member.model_dump() for member in self.mixture]}
         return {key: _dumped(getattr(self, key)) for key in Part.model_fields}
 
 
@@ -378,7 +431,9 @@ class TrainConfig(Section):
     """Maximum likelihood by stochastic gradient descent."""
 
     optimizer: Literal["adam", "adamw"] = Field(default="adamw", description="adamw decouples weight_decay")
-    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="its peak, after the warm-up")
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="its peak, after the warm-up; null: 0.002, or chosen with the flow"
+    )
     weight_decay: float | None = Field(
         default=None, ge=0, le=10, description="pull of the networks to the identity; null: chosen by the rows"
     )
@@ -391,11 +446,21 @@ class TrainConfig(Section):
     average: float = Field(
         default=0.98, ge=0, lt=1, description="the model's weights are a moving average with this memory; 0: the last"
     )
+    folds: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_FOLDS,
+        description="of a mixture: each member leaves out another of so many parts of the training rows, which decides "
+        "when it stops; 1: all learn from all rows, and data.validation decides; null: chosen by the rows",
+    )
     batch_size: int | None = Field(
         default=None, ge=1, le=MOST_STEPS, description="rows in a step; null: chosen by the rows"
     )
-    epochs: int = Field(
-        default=400, ge=0, le=MOST_EPOCHS, description="passes over the training rows at most; 0 trains nothing"
+    epochs: int | None = Field(
+        default=None,
+        ge=0,
+        le=MOST_EPOCHS,
+        description="passes over the training rows at most; 0 trains nothing, null: 400, or chosen with the flow",
     )
     warmup: int = Field(
         default=50, ge=0, le=MOST_STEPS, description="steps in which the learning rate rises to its peak"
@@ -497,7 +562,10 @@ class DataConfig(Section):
         default="model",
         description="missing cells: modelled, too; or their rows dropped; or filled with the median or commonest label",
     )
-    validation: Share | str = Field(default=0.1, description="share of the rows, or a file, that decides when to stop")
+    validation: Share | str | None = Field(
+        default=None,
+        description="share of the rows, or a file, that decides when to stop; null: a tenth, or none with train.folds",
+    )
     test: Share | str = Field(default=0.1, description="share of the rows, or a file, for the final score")
     encoding: Annotated[str, AfterValidator(check_encoding)] = Field(
         default="utf-8", description="of CSV, TSV and JSON lines; latin-1, say"

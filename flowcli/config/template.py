@@ -41,8 +41,21 @@ def _inline(value: Any) -> str:
 
 
 def _block(flow: dict[str, Any]) -> list[str]:
-    lines = [f"  base: {_inline(flow['base'])}", f"  repeat: {flow['repeat']}", "  transforms:"]
-    for transform in flow["transforms"]:
+    if "mixture" in flow:
+        return ["  mixture:", *(line for member in flow["mixture"] for line in _member(member))]
+    return _part(flow, "  ")
+
+
+def _member(member: dict[str, Any]) -> list[str]:
+    first, *rest = _part(member, "    ")
+    own = [f"    {key}: {_inline(member[key])}" for key in ("copies", "epochs")]
+    return [f"  - {own[0].strip()}", own[1], first, *rest]
+
+
+def _part(part: dict[str, Any], indent: str) -> list[str]:
+    lines = [f"{indent}base: {_inline(part['base'])}", f"{indent}repeat: {part['repeat']}"]
+    lines += [f"{indent}transforms:" if part["transforms"] else f"{indent}transforms: []"]
+    for transform in part["transforms"]:
         (name, parameters), *_ = transform.items()
-        lines.append(f"  - {name}: {_inline(parameters)}" if parameters else f"  - {name}")
-    return [*lines, *(f"  {key}: {_inline(flow[key])}" for key in ("labels", "ordinals"))]
+        lines.append(f"{indent}- {name}: {_inline(parameters)}" if parameters else f"{indent}- {name}")
+    return [*lines, *(f"{indent}{key}: {_inline(part[key])}" for key in ("labels", "ordinals"))]

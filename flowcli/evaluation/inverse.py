@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from flowcli.flows.density import TableDensity
+from flowcli.flows.density import Density
 from flowcli.flows.factor import are_present
 from flowcli.flows.rows import Rows
 
@@ -13,7 +13,7 @@ LARGEST_INVERSE_ERROR = 1e-3
 
 
 @torch.inference_mode()
-def inverse_errors(density: TableDensity, rows: Rows) -> list[float]:
+def inverse_errors(density: Density, rows: Rows) -> list[float]:
     """Of each number column, how far the worst row comes back from where it was, in units of the column's scale.
 
     What does not come back as a number at all is infinitely far.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import compress
 from typing import Any, cast
 
 import torch
@@ -15,12 +16,13 @@ from flowcli.config.schema import Choice, FlowConfig, Part, check_factors
 from flowcli.config.schema import Factor as FactorConfig
 from flowcli.errors import MOST_PROBLEMS, ConfigError
 from flowcli.flows.base import Base, SkippingBase
-from flowcli.flows.density import Place, TableDensity
+from flowcli.flows.density import Density, Place, TableDensity
 from flowcli.flows.factor import Factor
 from flowcli.flows.flow import Flow
 from flowcli.flows.integer_flow import IntegerFlow
 from flowcli.flows.labels import LabelModel
 from flowcli.flows.layout import Layout
+from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.size import MOST_MODELLED, MOST_WEIGHTS, Limited, TooLarge
 from flowcli.transforms import registry
 from flowcli.transforms.bijection import Bijection, Chain
@@ -30,7 +32,7 @@ _LOWER = "lower repeat, hidden, layers, bins, units or components"
 LONGEST_CLOSE_NAME = 100
 
 
-def build_density(config: FlowConfig, layout: Layout, seed: int = 0) -> TableDensity:
+def build_density(config: FlowConfig, layout: Layout, seed: int = 0) -> Density:
     """The density of a table's columns.
 
     Weights and random orders come from ``seed``; torch's global generator is left as it was.
@@ -44,7 +46,7 @@ def build_density(config: FlowConfig, layout: Layout, seed: int = 0) -> TableDen
         raise ConfigError([f"with {error} the network has more than {MOST_WEIGHTS:,} weights: {_LOWER}"]) from None
 
 
-def assemble(config: FlowConfig, layout: Layout, limit: Limited, seed: int = 0) -> TableDensity:
+def assemble(config: FlowConfig, layout: Layout, limit: Limited, seed: int = 0) -> Density:
     """As :func:`build_density`, up to a size.
 
     Raises:
@@ -55,20 +57,21 @@ def assemble(config: FlowConfig, layout: Layout, limit: Limited, seed: int = 0) 
         raise ConfigError([f"{len(layout.modelled):,} columns to model: at most {MOST_MODELLED:,}; --drop some"])
     with torch.random.fork_rng(devices=[]), limit:
         torch.manual_seed(seed)
+        if config.mixture is not None:
+            copies = [member for member in config.mixture for _ in range(member.copies)]
+            return MixtureDensity([_of_factors([part], [_whole(layout)], layout) for part in copies])
         if config.factors is None:
-            parts: list[Part] = [config]
-            places = [_whole(layout)]
-        else:
-            parts = [config.factors[number] for number in check_factors(config.factors)]
-            places = _places(config, layout)
-            # A factor whose columns are all constant has nothing to model.
-            kept = [place.numbers + place.labels + place.ordinals != () for place in places]
-            parts = [part for part, keep in zip(parts, kept, strict=True) if keep]
-            places = [place for place, keep in zip(places, kept, strict=True) if keep]
-        factors = [_named_factor(part, place, layout) for part, place in zip(parts, places, strict=True)]
-        sizes = [size for _, size in layout.labels]
-        whole = config.factors is None
-        return TableDensity(factors, places, sizes, whole, layout.supports, layout.states)
+            return _of_factors([config], [_whole(layout)], layout)
+        parts = [config.factors[number] for number in check_factors(config.factors)]
+        places = _places(config, layout)
+        # A factor whose columns are all constant has nothing to model.
+        kept = [place.numbers + place.labels + place.ordinals != () for place in places]
+        return _of_factors([*compress(parts, kept)], [*compress(places, kept)], layout, whole=False)
+
+
+def _of_factors(parts: Sequence[Part], places: Sequence[Place], layout: Layout, whole: bool = True) -> TableDensity:
+    factors = [_named_factor(part, place, layout) for part, place in zip(parts, places, strict=True)]
+    return TableDensity(factors, places, [size for _, size in layout.labels], whole, layout.supports, layout.states)
 
 
 def _whole(layout: Layout) -> Place:

@@ -2,44 +2,135 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from flowcli.config.distributions import BASES
-from flowcli.config.schema import FlowConfig, Part, transform_names
+from flowcli.config.schema import Config, FlowConfig, Part, TrainConfig, transform_names
+from flowcli.errors import ConfigError
+from flowcli.flows.layout import Layout
 from flowcli.transforms.registry import entries
 
+# Tables of up to so many rows are too small to spare a part for validation alone.
+MOST_FOLDED_ROWS = 5_000
+FOLDS = 5
+VALIDATION_SHARE = 0.1
+# Mixtures of normals are tried with these numbers of components, as long as each has so many rows.
+COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
+ROWS_FOR_A_COMPONENT = 15
+LARGE_ROWS = 25_000
+LEARNING_RATE = 8e-3
+# What training takes on one core of the year 2021: a step, and of a layer each number of each row.
+SECONDS_FOR_A_LAYER = 10e-3
+SECONDS_FOR_A_NUMBER = 0.9e-6
+SECONDS_FOR_ITS_UNITS = 8e-9
+# How long a fit may take; the time grows more slowly than the rows.
+SECONDS_FOR_A_THOUSAND_ROWS = 38.0
+FEWEST_EPOCHS, MOST_EPOCHS = 8, 600
+# An epoch has about so many batches: side by side, small ones take as long as larger ones.
+BATCHES_OF_A_MIXTURE = 6
 
-def with_default(flow: FlowConfig | None, rows: int, features: int) -> FlowConfig:
-    """The config's flow, its transforms chosen for the table where it names none."""
+
+def with_split(config: Config, rows: int) -> Config:
+    """The config with the folds and the validation rows decided, for a table of so many rows.
+
+    Raises:
+        ConfigError: folds are asked for where they have no use.
+    """
+    mixed = config.flow is None or config.flow.mixture is not None
+    folds, validation = config.train.folds, config.data.validation
+    if folds is not None and folds > 1:
+        if not mixed:
+            raise ConfigError(["train.folds: only a mixture has use for folds; see flow.mixture"])
+        if validation:
+            raise ConfigError(["train.folds: the rows that each member leaves out take the place of data.validation"])
+    if folds is None:
+        folds = FOLDS if mixed and validation is None and rows <= MOST_FOLDED_ROWS else 1
+    if validation is None:
+        validation = VALIDATION_SHARE if folds == 1 else 0.0
+    return config.model_copy(
+        update={
+            "train": config.train.model_copy(update={"folds": folds}),
+            "data": config.data.model_copy(update={"validation": validation}),
+        }
+    )
+
+
+def with_default(flow: FlowConfig | None, rows: int, layout: Layout) -> FlowConfig:
+    """The config's flow, or one that is chosen for the table: its transforms alone where just these are missing."""
     if flow is None:
-        return default_flow(rows, features)
-    if flow.transforms is not None or flow.factors is not None:
+        plain = not (layout.labels or layout.ordinals or layout.context)
+        return default_mixture(rows, len(layout.numbers), plain)
+    if flow.transforms is not None or flow.factors is not None or flow.mixture is not None:
         return flow
-    chosen = default_flow(rows, features)
+    chosen = FlowConfig.model_validate(default_chain(rows, len(layout.numbers)))
     return flow.model_copy(update={"repeat": chosen.repeat, "transforms": chosen.transforms})
 
 
-def default_flow(rows: int, features: int) -> FlowConfig:
+def default_mixture(rows: int, features: int, plain: bool) -> FlowConfig:
+    """Flows that start differently, and mixtures of normals of many sizes; held-out rows decide what each counts.
+
+    Small tables get many small flows, large ones a few large ones. Only ``plain`` tables, of numbers alone, have
+    mixtures of normals, which depend on nothing.
+    """
+    members: list[dict[str, Any]] = []
+    if plain and features:
+        copies = FOLDS if rows <= MOST_FOLDED_ROWS else 1
+        sizes = [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
+        if rows > MOST_FOLDED_ROWS:
+            sizes = sizes[-3:]
+        members += [
+            {"copies": copies, "epochs": 0, "transforms": [], "base": {"gaussian_mixture": {"components": size}}}
+            for size in sizes
+        ]
+    members.append({"copies": _copies(rows), **default_chain(rows, features)})
+    return FlowConfig.model_validate({"mixture": members})
+
+
+def _copies(rows: int) -> int:
+    return FOLDS if rows <= MOST_FOLDED_ROWS else 4 if rows < LARGE_ROWS else 2
+
+
+def _size(rows: int) -> tuple[int, int]:
+    """How many layers, and how wide."""
+    return (2, 32) if rows < 300 else (3, 64) if rows < LARGE_ROWS else (4, 128)
+
+
+def default_chain(rows: int, features: int) -> dict[str, Any]:
     """Autoregressive rational-quadratic splines between linear maps, sized by the training rows.
 
     The map nearest to the data takes its maximum-likelihood values and the splines start at the
     identity, so that training starts at the full-covariance Gaussian. Few rows get narrow networks.
     """
-    if rows < 500:
-        layers, width = 2, 16
-    elif rows < 30_000:
-        layers, width = 3, 64
-    else:
-        layers, width = 4, 128
+    layers, width = _size(rows)
     steps: list[Any] = [{"spline_autoregressive": {"hidden": [width, width]}}, "triangular_affine"]
     if features > 1:
         steps.append({"permute": {"order": "random"}})
-    return FlowConfig.model_validate({"repeat": layers, "transforms": steps})
+    return {"repeat": layers, "transforms": steps}
+
+
+def default_training(config: TrainConfig, rows: int, features: int) -> TrainConfig:
+    """How the default mixture is trained: in about the time that a table of so many rows is worth.
+
+    The time is guessed from the sizes alone, so that a second fit does the same.
+    """
+    layers, width = _size(rows)
+    batch_size = config.batch_size or min(512, max(16, 2 ** round(math.log2(rows / BATCHES_OF_A_MIXTURE))))
+    numbers = batch_size * _copies(rows) * layers * max(1, features)
+    step = SECONDS_FOR_A_LAYER * layers + (SECONDS_FOR_A_NUMBER + SECONDS_FOR_ITS_UNITS * width) * numbers
+    seconds = SECONDS_FOR_A_THOUSAND_ROWS * max(1.0, rows / 1000) ** 0.6
+    epochs = max(FEWEST_EPOCHS, round(seconds / step / math.ceil(rows / batch_size)))
+    chosen = {
+        "batch_size": batch_size,
+        "epochs": min(MOST_EPOCHS, epochs),
+        "learning_rate": LEARNING_RATE,
+    }
+    return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
 def mixes_all_columns(flow: FlowConfig | None) -> list[str]:
     """The names of the config's transforms and bases that cannot leave out columns of a row."""
-    parts: list[Part] = [] if flow is None else [*flow.factors] if flow.factors is not None else [flow]
+    parts: list[Part] = [] if flow is None else [*(flow.factors or flow.mixture or [flow])]
     names = [name for part in parts for name in (part.base.name, *transform_names(part))]
     able = {entry.name for entry in (*BASES, *entries().values()) if entry.skips_absent}
     return [name for name in dict.fromkeys(names) if name not in able]

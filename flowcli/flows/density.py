@@ -29,12 +29,88 @@ class Place:
     context: tuple[int, ...] = ()
 
 
-class TableDensity(nn.Module):
+class Density(nn.Module):
+    """A density of whole rows, given their context, ``p(row | context)``.
+
+    Log-densities are in nats, in the data's own units. The numbers of rows are as the encoder gives them, and 0 where a
+    row has none.
+    """
+
+    def __init__(
+        self,
+        columns: tuple[int, int, int],
+        cardinalities: Sequence[int],
+        supports: Supports,
+        states: Sequence[int | None],
+    ) -> None:
+        """``columns``: how many numbers, labels and ordinals a row has."""
+        super().__init__()
+        self.columns = columns
+        self.cardinalities = list(cardinalities)
+        self.supports = supports
+        self.states = list(states)
+
+    @property
+    def noise_features(self) -> int:
+        """How many uniform numbers a row is drawn from."""
+        raise NotImplementedError
+
+    @property
+    def components(self) -> int:
+        """Of a mixture, how many there are; the number of a row's, from 1, then stands behind its latents."""
+        return 0
+
+    def on_real_line(
+        self, rows: Rows, uniforms: Tensor | None = None, normals: Tensor | None = None
+    ) -> tuple[Rows, Tensor]:
+        """The rows with their numbers on the real line, and the log-determinant of the way there, ``(n,)``.
+
+        Args:
+            uniforms: numbers in [0, 1), (n, d), that spread the rows' numbers over the steps of their grids.
+            normals: noise, (n, d), that then moves them on the real line.
+        """
+        numbers = rows.numbers if uniforms is None else self.supports.spread_over_steps(rows.numbers, uniforms)
+        real, log_slopes = self.supports.to_real(numbers)
+        present = are_present(rows.labels, self.states)
+        moved = real if normals is None else real + normals
+        return replace(rows, numbers=only(moved, present)), sum_features(log_slopes, present)
+
+    def log_prob(self, rows: Rows) -> Tensor:
+        """Log-density of each row, ``(n,)``."""
+        return self.log_prob_there(*self.on_real_line(rows))
+
+    def log_prob_there(self, rows: Rows, log_det: Tensor) -> Tensor:
+        """Log-density of each row, from what :meth:`on_real_line` gives."""
+        raise NotImplementedError
+
+    def encode(self, rows: Rows) -> Tensor:
+        """The latents of the numbers, ``(n, d)``, of a mixture ``(n, d + 1)``; NaN where a row has none."""
+        raise NotImplementedError
+
+    def decode(self, rows: Rows) -> Tensor:
+        """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
+        raise NotImplementedError
+
+    def factors_of(self, numbers: set[int], labels: set[int], ordinals: set[int]) -> list[int]:
+        """The factors all of whose columns are among these, by their positions."""
+        return []
+
+    def sample(
+        self, uniforms: Tensor, context: Tensor, known: Rows | None = None, of_factors: Sequence[int] = ()
+    ) -> Rows:
+        """Rows from uniform numbers in [0, 1), ``(n, noise_features)``, given their context.
+
+        Args:
+            known: rows ``(n)`` that the columns of these factors are taken from rather than drawn.
+        """
+        raise NotImplementedError
+
+
+class TableDensity(Density):
     """``p(row | context) = product over factors of p(columns | parents)``, the factors in an order of descent.
 
-    Most densities have one factor, over all columns and given the whole context. Log-densities are ``(n,)``, in
-    nats, in the data's own units. The numbers of rows are as the encoder gives them; the factors see them on the
-    real line, and 0 where a row has none.
+    Most densities have one factor, over all columns and given the whole context. The factors see the numbers on the
+    real line.
     """
 
     def __init__(
@@ -47,18 +123,17 @@ class TableDensity(nn.Module):
         states: Sequence[int | None] = (),
     ) -> None:
         """``whole``: the one factor has all columns in the table's order, and is given the whole context."""
-        super().__init__()
-        self.supports = Supports(supports or [Support()] * sum(len(place.numbers) for place in places))
-        self.states = list(states)
+        numbers = sum(len(place.numbers) for place in places)
+        ordinals = sum(len(place.ordinals) for place in places)
+        super().__init__(
+            (numbers, len(cardinalities), ordinals),
+            cardinalities,
+            Supports(supports or [Support()] * numbers),
+            states,
+        )
         self.whole = whole
         self.factors = nn.ModuleList(factors)
         self.places = list(places)
-        self.cardinalities = list(cardinalities)
-        self.columns = (
-            sum(len(place.numbers) for place in places),
-            len(cardinalities),
-            sum(len(place.ordinals) for place in places),
-        )
         # Which factor holds an ordinal, and where there: its own units are known to that factor.
         self.ordinal_home = {
             column: (factor, at) for factor, place in enumerate(places) for at, column in enumerate(place.ordinals)
@@ -69,7 +144,6 @@ class TableDensity(nn.Module):
 
     @property
     def noise_features(self) -> int:
-        """How many uniform numbers a row is drawn from."""
         return sum(sum(factor.noise_features) for factor, _ in self._each())
 
     def _own(self, rows: Rows, place: Place) -> Rows:
@@ -96,34 +170,13 @@ class TableDensity(nn.Module):
             parts.append(ordinals.standardized(its_own)[..., at : at + 1])
         return torch.cat([*parts, rows.context[..., list(place.context)]], dim=-1)
 
-    def on_real_line(
-        self, rows: Rows, uniforms: Tensor | None = None, normals: Tensor | None = None
-    ) -> tuple[Rows, Tensor]:
-        """The rows as the factors see them, and the log-determinant of the way there, ``(n,)``.
-
-        Args:
-            uniforms: numbers in [0, 1), (n, d), that spread the rows' numbers over the steps of their grids.
-            normals: noise, (n, d), that then moves them on the real line.
-        """
-        numbers = rows.numbers if uniforms is None else self.supports.spread_over_steps(rows.numbers, uniforms)
-        real, log_slopes = self.supports.to_real(numbers)
-        present = are_present(rows.labels, self.states)
-        moved = real if normals is None else real + normals
-        return replace(rows, numbers=only(moved, present)), sum_features(log_slopes, present)
-
-    def log_prob(self, rows: Rows) -> Tensor:
-        """Log-density of each row."""
-        return self.log_prob_there(*self.on_real_line(rows))
-
     def log_prob_there(self, rows: Rows, log_det: Tensor) -> Tensor:
-        """Log-density of each row, from what :meth:`on_real_line` gives."""
         total = log_det
         for factor, place in self._each():
             total = total + factor.log_prob(self._own(rows, place))
         return total
 
     def encode(self, rows: Rows) -> Tensor:
-        """The latents of the numbers, ``(n, d)``; NaN where a row has none."""
         rows = self.on_real_line(rows)[0]
         latent = torch.empty_like(rows.numbers)
         for factor, place in self._each():
@@ -131,7 +184,6 @@ class TableDensity(nn.Module):
         return latent
 
     def decode(self, rows: Rows) -> Tensor:
-        """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
         numbers = torch.empty_like(rows.numbers)
         for factor, place in self._each():
             own = self._own(Rows(numbers, rows.labels, rows.ordinals, rows.context), place)
@@ -140,7 +192,6 @@ class TableDensity(nn.Module):
         return self.supports.from_real(numbers)
 
     def factors_of(self, numbers: set[int], labels: set[int], ordinals: set[int]) -> list[int]:
-        """The factors all of whose columns are among these, by their positions."""
         return [
             number
             for number, place in enumerate(self.places)
@@ -150,11 +201,6 @@ class TableDensity(nn.Module):
     def sample(
         self, uniforms: Tensor, context: Tensor, known: Rows | None = None, of_factors: Sequence[int] = ()
     ) -> Rows:
-        """Rows from uniform numbers in [0, 1), ``(n, noise_features)``, given their context.
-
-        Args:
-            known: rows ``(n)`` that the columns of these factors are taken from rather than drawn.
-        """
         known = None if known is None else self.on_real_line(known)[0]
         numbers, labels, ordinals = self.columns
         rows = Rows(

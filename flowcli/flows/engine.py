@@ -16,10 +16,11 @@ from torch import Tensor
 from flowcli.config.schema import FlowConfig
 from flowcli.errors import ConfigError, ModelError
 from flowcli.flows.build import assemble
-from flowcli.flows.density import TableDensity
+from flowcli.flows.density import Density
 from flowcli.flows.drawn import Drawn
 from flowcli.flows.labels import LabelModel
 from flowcli.flows.layout import Layout
+from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
 from flowcli.flows.size import Limited, TooLarge, facts_of
 from flowcli.tensor_file import TensorFacts
@@ -37,7 +38,7 @@ CHUNK = 4096
 class TorchEngine:
     """A density in float64, with arrays in and arrays out, of one row or more."""
 
-    def __init__(self, density: TableDensity, device: torch.device) -> None:
+    def __init__(self, density: Density, device: torch.device) -> None:
         self.device = device
         self.density = density.to(device, torch.float64).eval()
 
@@ -45,6 +46,11 @@ class TorchEngine:
     def noise_features(self) -> int:
         """How many uniform numbers a sampled row is drawn from."""
         return self.density.noise_features
+
+    @property
+    def components(self) -> int:
+        """Of a mixture, how many there are."""
+        return self.density.components
 
     def rows(self, encoded: Encoded) -> Rows:
         """Encoded rows as the density takes them."""
@@ -86,7 +92,7 @@ class TorchEngine:
         return Drawn(*(part.cpu().numpy() for part in (drawn.numbers, drawn.labels, drawn.ordinals)))
 
 
-def load_density(flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorFacts], file: Path) -> TableDensity:
+def load_density(flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorFacts], file: Path) -> Density:
     """The density of a model file, of which the header has been read; ``tensors`` are its weights.
 
     Raises:
@@ -104,16 +110,14 @@ def load_density(flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorF
     return density
 
 
-def _check_buffers(density: TableDensity, file: Path) -> None:
+def _check_buffers(density: Density, file: Path) -> None:
     """Refuse what no training can have left in the buffers."""
     for module in density.modules():
-        if isinstance(module, (Bijection, LabelModel)) and module.damage():
+        if isinstance(module, (Bijection, LabelModel, MixtureDensity)) and module.damage():
             raise ModelError(f"{file}: damaged: {module.damage()}")
 
 
-def _untrained_density(
-    flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorFacts], file: Path
-) -> TableDensity:
+def _untrained_density(flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorFacts], file: Path) -> Density:
     """The density that a header describes, before its weights are loaded.
 
     Raises:

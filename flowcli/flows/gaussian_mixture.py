@@ -14,7 +14,15 @@ BOUND = 2 * LOG_SCALE_BOUND
 # How a mixture takes its start from the rows: from at most so many, by k-means and then by expectation-maximisation.
 MOST_ROWS = 20_000
 CLUSTERING_ROUNDS = 10
-LIKELIHOOD_ROUNDS = 30
+LIKELIHOOD_ROUNDS = 100
+# In nats a row: a round that gains less is the last.
+SMALLEST_GAIN = 1e-3
+# Half a row's worth of a part of the spread within all clusters is added to each covariance, so that a cluster of a few
+# rows does not shrink to them.
+PRIOR_ROWS = 0.5
+PRIOR_PART = 0.1
+# So many numbers at once.
+BLOCK = 4_000_000
 
 
 class GaussianMixture(Base):
@@ -42,6 +50,8 @@ class GaussianMixture(Base):
         self.sizes = [1, features, features, features * (features - 1) // 2]
         self.parameters_of = FreeOrConditional((components, sum(self.sizes)), context_features, hidden, activation)
         nn.init.normal_(self.parameters_of.free[:, 1 : 1 + features])
+        # Where the search for clusters begins.
+        self.seed = int(torch.randint(2**31, (), device="cpu"))
         self.register_buffer("below", torch.tril_indices(features, features, -1), persistent=False)
 
     below: Tensor
@@ -84,7 +94,7 @@ class GaussianMixture(Base):
             return  # there are no values to start from
         rows = z.detach().cpu().double()
         rows = rows[:: -(-len(rows) // MOST_ROWS)]
-        weights, locations, covariances = _mixture_of(rows, self.components)
+        weights, locations, covariances = _mixture_of(rows, self.components, self.seed)
         cholesky = torch.linalg.cholesky(covariances)
         scales = torch.diagonal(cholesky, dim1=-2, dim2=-1)
         unit = torch.eye(self.features, dtype=rows.dtype)
@@ -95,36 +105,47 @@ class GaussianMixture(Base):
         self.parameters_of.free.copy_(torch.cat([torch.log(weights).unsqueeze(-1), locations, raw, entries], dim=-1))
 
 
-def _mixture_of(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
+def _mixture_of(rows: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Weights ``(k,)``, means ``(k, d)`` and covariances ``(k, d, d)`` of a mixture of the rows ``(n, d)``."""
     features = rows.shape[-1]
-    means = _spread_out(rows, components)
+    means = _spread_out(rows, components, seed)
     for _ in range(CLUSTERING_ROUNDS):
         nearest = torch.cdist(rows, means).argmin(-1)
         member = torch.nn.functional.one_hot(nearest, components).to(rows.dtype)
         count = member.sum(0).unsqueeze(-1)
         means = torch.where(count > 0, member.mT @ rows / count.clamp_min(1), means)
-    # A cluster of a few rows says little of its spread: a part of that within all clusters counts as more rows.
     within = (rows - means[nearest]).square().mean(0)
-    prior = torch.diag(torch.maximum(0.1 * within, 1e-4 * rows.var(0, correction=0)).clamp_min(1e-6))
-    share = member
+    prior = torch.diag(torch.maximum(PRIOR_PART * within, 1e-4 * rows.var(0, correction=0)).clamp_min(1e-6))
+    unit = torch.eye(features, dtype=rows.dtype)
+    size = max(1, BLOCK // rows.numel())
+    share, before = member, -torch.inf
     for _ in range(LIKELIHOOD_ROUNDS):
         count = share.sum(0)
         weights = (count + 1 / components) / (len(rows) + 1)
         means = torch.where(count.unsqueeze(-1) > 1e-3, share.mT @ rows / count.clamp_min(1e-3).unsqueeze(-1), means)
-        away = rows.unsqueeze(1) - means
-        scatter = torch.einsum("nk,nki,nkj->kij", share, away, away)
-        covariances = (scatter + (features + 1) * prior) / (count + features + 1)[:, None, None]
+        scatter = torch.cat([(part.mT.unsqueeze(-1) * rows).mT @ rows for part in torch.split(share, size, dim=-1)])
+        scatter = scatter - count[:, None, None] * means.unsqueeze(-1) * means.unsqueeze(-2)
+        covariances = (scatter + PRIOR_ROWS * prior) / (count + PRIOR_ROWS)[:, None, None]
         cholesky = torch.linalg.cholesky(covariances)
-        whitened = torch.linalg.solve_triangular(cholesky, away.permute(1, 2, 0), upper=False)
+        whitening = torch.linalg.solve_triangular(cholesky, unit, upper=False)
         log_det = torch.log(torch.diagonal(cholesky, dim1=-2, dim2=-1)).sum(-1)
-        share = torch.softmax(torch.log(weights) - log_det - 0.5 * whitened.square().sum(1).mT, dim=-1)
+        distances = [
+            (rows @ matrix.mT - mean.unsqueeze(1) @ matrix.mT).square().sum(-1)
+            for matrix, mean in zip(torch.split(whitening, size), torch.split(means, size), strict=True)
+        ]
+        joint = torch.log(weights) - log_det - 0.5 * torch.cat(distances).mT
+        total = torch.logsumexp(joint, dim=-1, keepdim=True)
+        share = torch.exp(joint - total)
+        mean_total = float(total.mean())
+        if mean_total - before < SMALLEST_GAIN:
+            break
+        before = mean_total
     return weights, means, covariances
 
 
-def _spread_out(rows: Tensor, count: int) -> Tensor:
+def _spread_out(rows: Tensor, count: int, seed: int) -> Tensor:
     """``count`` rows, drawn with a chance that grows with the distance to those drawn (k-means++)."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     chosen = rows[torch.randint(len(rows), (1,), generator=generator)]
     distance = (rows - chosen).square().sum(-1)
     for _ in range(count - 1):

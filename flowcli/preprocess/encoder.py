@@ -31,6 +31,8 @@ UNSEEN = -1
 NUMBER = 0
 # What stands in a partial column, beside the latents, for such a number.
 IN_LATENT = "latent"
+# The number of the component, from 1, that a row of a mixture belongs to.
+COMPONENT = "component"
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,15 @@ class TableEncoder:
         context = self._encode_context(table, bad)
         return Encoded(empty, empty.astype(np.int64), empty, context, np.zeros(len(table), dtype=bool), bad)
 
-    def encode_latent(self, table: Table) -> Encoded:
-        """Encode rows as :meth:`latent_cells` writes them: ``numbers`` are the latents, 0 where a row has none."""
-        latent = [Column(name=name, kind="number", reason="latent") for name in self.latent_names]
-        self._require([*latent, *self.partial, *self.discrete, *self.context], table)
+    def encode_latent(self, table: Table, components: int = 0) -> Encoded:
+        """Encode rows as :meth:`latent_cells` writes them: ``numbers`` are the latents, 0 where a row has none.
+
+        Of a mixture of so many ``components`` the number of the row's own stands behind them.
+        """
+        names = self._latent_names(mixture=bool(components))
+        known = [Column(name=name, kind="number", reason="latent") for name in names]
+        latent, component = known[: len(self.numbers)], known[len(self.numbers) :]
+        self._require([*latent, *component, *self.partial, *self.discrete, *self.context], table)
         bad: dict[int, str] = {}
         states = [_latent_state(column, table, bad) for column in self.partial]
         lacking: Codes = np.sum([np.zeros(len(table)), *(state != NUMBER for state in states)], axis=0).astype(np.int64)
@@ -153,6 +160,12 @@ class TableEncoder:
             numbers.append(np.where(np.isfinite(values.values), values.values, 0.0))
         for row in np.flatnonzero(holes != lacking) if self.partial else ():
             bad.setdefault(int(row), "as many latents are missing as columns have no number, and here they differ")
+        for column in component:
+            of_row = as_numbers(table.column(column.name)).values
+            there = np.isin(of_row, np.arange(1, components + 1))
+            for row in np.flatnonzero(~there):
+                bad.setdefault(int(row), f"column {COMPONENT!r}: not one of the {components} components of the model")
+            numbers.append(np.where(there, of_row, 1.0))
         return self._encoded(numbers, states, table, np.zeros(len(table), dtype=bool), bad)
 
     def _encoded(
@@ -176,7 +189,11 @@ class TableEncoder:
         Raises:
             DataError: a label or context column has one of these names.
         """
+        return self._latent_names(mixture=False)
+
+    def _latent_names(self, mixture: bool) -> list[str]:
         names = [f"z{position}" for position in range(1, len(self.numbers) + 1)]
+        names += [COMPONENT] if mixture else []
         for column in (*self.partial, *self.discrete, *self.context):
             if column.name in names:
                 raise DataError(f"column {column.name!r} has a latent's name: encode needs another name for it")
@@ -219,14 +236,16 @@ class TableEncoder:
         return pa.table({c.name: cells[c.name] for c in self.columns if c.kind != "identifier"})
 
     def latent_cells(self, latent: Floats, labels: Codes, table: Table) -> pa.Table:
-        """Latents ``z1..zd``, then the label and context columns as they are in the table.
+        """Latents ``z1..zd``, of a mixture ``component``, then the label and context columns as they are in the table.
 
         A partial column comes too: its spike, nothing where the cell is missing, or the word ``latent``.
         """
         cells: dict[str, pa.Array | pa.ChunkedArray] = {
             name: floats(latent[:, position], np.isnan(latent[:, position]))
-            for position, name in enumerate(self.latent_names)
+            for position, name in enumerate(self._latent_names(mixture=latent.shape[1] > len(self.numbers)))
         }
+        if COMPONENT in cells:
+            cells[COMPONENT] = integers(latent[:, -1].astype(np.int64))
         for column in self.columns:
             if column in self.partial:
                 states = labels[:, len(self.labels) + self.partial.index(column)]

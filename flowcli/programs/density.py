@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowcli.flows.density import TableDensity
+from flowcli.flows.density import Density
+from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
 from flowcli.programs.program import Program
 from flowcli.programs.record import recorded
-from flowcli.programs.stored import FUNCTIONS, MOST_NOISE, PREFIX, ProgramError, StoredPrograms
+from flowcli.programs.stored import FUNCTIONS, MOST_NOISE, PREFIX, ProgramError, ProgramSet, StoredPrograms
 
 # More rows at once cost less each, and more for a file of one row.
 ROWS = 256
@@ -24,36 +25,81 @@ ROWS = 256
 TOLERANCES = (1e-10, 1e-7)
 
 
-def record_programs(density: TableDensity, context_features: int) -> tuple[StoredPrograms, dict[str, np.ndarray]]:
+def record_programs(density: Density, context_features: int) -> tuple[StoredPrograms, dict[str, np.ndarray]]:
     """The programs of the functions that can have one, and their constants, by their names in a model file."""
     if next(density.buffers()).is_cuda:
         density = copy.deepcopy(density).cpu()
-    weights = density.state_dict(keep_vars=True)
-    arrays = {name: weight.detach().numpy() for name, weight in weights.items()}
-    functions: dict[str, Any] = {}
-    constants: dict[bytes, tuple[str, np.ndarray]] = {}
-    for name, inputs in FUNCTIONS.items():
-        if name == "sample" and density.noise_features > MOST_NOISE:
-            continue
-        tried = [_inputs(density, context_features, inputs, far) for far in (False, True)]
+    recorder = _Recorder(context_features)
+    if isinstance(density, MixtureDensity):
+        members = [recorder.set_of(density.member(k)) for k in range(len(density.members))]
+    else:
+        recorder.set_of(density)
+        members = []
+    types = {name: constant.dtype.name for name, constant in recorder.constants.values()}
+    stored = StoredPrograms(ROWS, recorder.sets, members, types)
+    return stored, {name: _narrowed(constant) for name, constant in recorder.constants.values()}
+
+
+class _Recorder:
+    """Records sets of programs; one that fits a density of the same kind, too, is there once."""
+
+    def __init__(self, context_features: int) -> None:
+        self.context_features = context_features
+        self.sets: list[ProgramSet] = []
+        self._shapes: list[dict[str, tuple[int, ...]]] = []
+        # By their contents, with their names.
+        self.constants: dict[bytes, tuple[str, np.ndarray]] = {}
+
+    def set_of(self, density: Density) -> int:
+        """The place of a density's programs among the sets."""
+        tried = {
+            name: [_inputs(density, self.context_features, inputs, far) for far in (False, True)]
+            for name, inputs in FUNCTIONS.items()
+        }
+        weights = density.state_dict(keep_vars=True)
+        arrays = {name: weight.detach().numpy() for name, weight in weights.items()}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        for place, known in enumerate(self.sets):
+            if self._shapes[place] == shapes and self._fits(density, known, arrays, tried):
+                return place
+        functions: dict[str, Any] = {}
+        for name in FUNCTIONS:
+            if name == "sample" and density.noise_features > MOST_NOISE:
+                continue
+            try:
+                value, its_constants = recorded(partial(_call, density, name), tried[name][0], weights)
+                _check(density, name, value, {**arrays, **its_constants}, tried[name])
+            except Exception:
+                # Whatever it is that keeps a function from being recorded: torch has it all the same.
+                continue
+            names = {}
+            for local, constant in its_constants.items():
+                key = repr((constant.dtype.str, constant.shape)).encode() + constant.tobytes()
+                names[local] = self.constants.setdefault(key, (f"{PREFIX}{len(self.constants)}", constant))[0]
+            value["tensors"] = [names.get(tensor, tensor) for tensor in value["tensors"]]
+            functions[name] = value
+        self.sets.append(ProgramSet(density.noise_features, functions))
+        self._shapes.append(shapes)
+        return len(self.sets) - 1
+
+    def _fits(
+        self,
+        density: Density,
+        known: ProgramSet,
+        arrays: Mapping[str, np.ndarray],
+        tried: Mapping[str, Sequence[list[Tensor]]],
+    ) -> bool:
+        """Whether the programs, with the density's weights, have its results."""
+        tensors = {**arrays, **dict(self.constants.values())}
         try:
-            value, its_constants = recorded(partial(_call, density, name), tried[0], weights)
-            _check(density, name, value, {**arrays, **its_constants}, tried)
-        except Exception:
-            # Whatever it is that keeps a function from being recorded: torch has it all the same.
-            continue
-        names = {}
-        for local, constant in its_constants.items():
-            key = repr((constant.dtype.str, constant.shape)).encode() + constant.tobytes()
-            names[local] = constants.setdefault(key, (f"{PREFIX}{len(constants)}", constant))[0]
-        value["tensors"] = [names.get(tensor, tensor) for tensor in value["tensors"]]
-        functions[name] = value
-    types = {name: constant.dtype.name for name, constant in constants.values()}
-    stored = StoredPrograms(ROWS, density.noise_features, functions, types)
-    return stored, {name: _narrowed(constant) for name, constant in constants.values()}
+            for name, value in known.functions.items():
+                _check(density, name, value, tensors, tried[name])
+        except ProgramError:
+            return False
+        return known.noise_features == density.noise_features
 
 
-def _inputs(density: TableDensity, context_features: int, count: int, far: bool) -> list[Tensor]:
+def _inputs(density: Density, context_features: int, count: int, far: bool) -> list[Tensor]:
     """Rows to try a function on, drawn from a seed of their own: as training has them, or far away."""
     generator = torch.Generator().manual_seed(int(far))
 
@@ -75,7 +121,7 @@ def _inputs(density: TableDensity, context_features: int, count: int, far: bool)
     ]
 
 
-def _call(density: TableDensity, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
+def _call(density: Density, name: str, inputs: Sequence[Tensor]) -> list[Tensor]:
     if name == "sample":
         uniforms, context = inputs
         drawn = density.sample(uniforms, context)
@@ -85,7 +131,7 @@ def _call(density: TableDensity, name: str, inputs: Sequence[Tensor]) -> list[Te
 
 
 def _check(
-    density: TableDensity, name: str, value: Any, tensors: Mapping[str, np.ndarray], tried: Sequence[list[Tensor]]
+    density: Density, name: str, value: Any, tensors: Mapping[str, np.ndarray], tried: Sequence[list[Tensor]]
 ) -> None:
     """Refuse a program whose results are not the function's.
 

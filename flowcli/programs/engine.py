@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from flowcli.errors import ModelError
 from flowcli.flows.drawn import Drawn
 from flowcli.preprocess.encoder import Encoded
 from flowcli.programs.program import Program
-from flowcli.programs.stored import FUNCTIONS, ProgramError, StoredPrograms, UnknownOperationError
+from flowcli.programs.stored import FUNCTIONS, ProgramError, ProgramSet, UnknownOperationError
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,30 +30,38 @@ class ProgramEngine:
     def __init__(
         self,
         source: str,
-        stored: StoredPrograms,
+        programs: ProgramSet,
+        rows: int,
         tensors: Mapping[str, np.ndarray],
         widths: tuple[int, int, int],
         cardinalities: Sequence[int],
     ) -> None:
-        """``widths``: how many numbers, labels and ordinals a row has; ``cardinalities``: of each label."""
+        """``rows``: how many a program takes at a time.
+
+        ``widths``: how many numbers, labels and ordinals a row has; ``cardinalities``: of each label.
+        """
         self.source = source
-        self.stored = stored
+        self.programs = programs
+        self.rows = rows
         self.tensors = tensors
         self.widths = widths
         self.cardinalities = np.array(cardinalities, dtype=np.int64)
-        self.noise_features = stored.noise_features
+        self.noise_features = programs.noise_features
+        self.components = 0
         self._parsed: dict[str, Program] = {}
 
-    def has(self, function: str) -> bool:
-        """Whether there is a program for a function, of operations that this version of flowcli knows."""
+    def steps(self, function: str, rows: int) -> float:
+        """How many operations so many rows take; infinitely many without a program that this version can run."""
         try:
-            return function in self.stored.functions and bool(self._program(function))
+            if function not in self.programs.functions:
+                return math.inf
+            return -(-rows // self.rows) * len(self._program(function).steps)
         except UnknownOperationError:
-            return False
+            return math.inf
 
     def pays(self, function: str, rows: int) -> bool:
         """Whether so many rows are done sooner here than by importing torch."""
-        return self.has(function) and -(-rows // self.stored.rows) * len(self._program(function).steps) <= MOST_STEPS
+        return self.steps(function, rows) <= MOST_STEPS
 
     def log_prob(self, rows: Encoded) -> Floats:
         return self._one("log_prob", rows)
@@ -79,7 +88,7 @@ class ProgramEngine:
     def _program(self, function: str) -> Program:
         if function not in self._parsed:
             try:
-                program = Program.parse(self.stored.functions[function], FUNCTIONS[function])
+                program = Program.parse(self.programs.functions[function], FUNCTIONS[function])
                 if not self.tensors.keys() >= {*program.tensors}:
                     raise ProgramError("a tensor is missing")
             except UnknownOperationError:
@@ -93,7 +102,7 @@ class ProgramEngine:
         self, function: str, inputs: Sequence[np.ndarray], shapes: Sequence[tuple[tuple[int, ...], Any]]
     ) -> list[Any]:
         """The function's results, of these shapes, the rows left out."""
-        program, size, rows = self._program(function), self.stored.rows, len(inputs[0])
+        program, size, rows = self._program(function), self.rows, len(inputs[0])
         results: list[np.ndarray] = [np.empty((rows, *shape), dtype) for shape, dtype in shapes]
         for start in range(0, rows, size):
             # The last rows stand there more than once, so that there are always as many.

@@ -45,8 +45,8 @@ class Batches:
         ]
         self.steps = sum(self._batches)
 
-    def of(self, epoch: int, first: int = 0) -> Iterator[Rows]:
-        """The batches of an epoch, from its step ``first``, counted from 0."""
+    def of(self, epoch: int, first: int = 0) -> Iterator[tuple[Rows, Tensor]]:
+        """The batches of an epoch, from its step ``first``, counted from 0, with their rows' places in the group."""
         skipped = 0
         for group, batches in enumerate(self._batches):
             if first < skipped + batches:
@@ -54,7 +54,7 @@ class Batches:
                 order = torch.randperm(len(rows), generator=generator_at(self.seed, ORDER, epoch, group))
                 order = order.to(self.device)
                 for batch in order.tensor_split(batches)[max(first - skipped, 0) :]:
-                    yield rows.take(batch)
+                    yield rows.take(batch), batch
             skipped += batches
 
     def _group(self, epoch: int, group: int) -> Rows:

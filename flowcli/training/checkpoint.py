@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -21,10 +20,11 @@ from flowcli.files import written_whole
 from flowcli.flows.size import facts_of
 from flowcli.model_file import check_data, checked_json
 from flowcli.tensor_file import TensorFacts, read_tensor_header, sealed
-from flowcli.training.trainer import Progress, Training
+from flowcli.training.mixture import MixtureTraining
+from flowcli.training.trainer import Training
 
 # Its state of training is that of one version of the training loop, unlike a model.
-VERSION, EARLIER_VERSIONS = "2", ("1",)
+VERSION, EARLIER_VERSIONS = "3", ("1", "2")
 
 
 def _of_files(data: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class CheckpointHeader(BaseModel):
     progress: dict[str, Any]
 
 
-def save_checkpoint(path: Path, training: Training, config: Config, data: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, training: Training | MixtureTraining, config: Config, data: dict[str, Any]) -> None:
     """Write a checkpoint, whole or not at all.
 
     Raises:
@@ -78,19 +78,18 @@ def _read(path: Path) -> tuple[CheckpointHeader, dict[str, TensorFacts]]:
     return header, file.tensors
 
 
-def restore_checkpoint(path: Path, training: Training) -> None:
+def restore_checkpoint(path: Path, training: Training | MixtureTraining) -> None:
     """Put a checkpoint's state into a training that was set up from the same config and rows.
 
     Raises:
         ModelError: the file is damaged, or is of another architecture.
     """
     header, tensors = _read(path)
-    if not _fits(tensors, training):
-        raise ModelError(f"{path}: damaged: its tensors are not those that its config asks for")
+    facts = _with_nan(header.progress)
     try:
-        progress = TypeAdapter(Progress).validate_python(_with_nan(header.progress))
-        if min(progress.epoch, progress.step, progress.best_epoch, progress.epoch_rows, progress.averaged_steps) < 0:
-            raise ModelError(f"{path}: damaged: its progress is below zero")
+        training.move_to(facts)
+        if not _fits(tensors, training):
+            raise ModelError(f"{path}: damaged: its tensors are not those that its config asks for")
         loaded: dict[str, Tensor] = load_file(path)
         if not all(bool(torch.isfinite(tensor).all()) for tensor in loaded.values()):
             raise ModelError(f"{path}: damaged: a weight is not a finite number")
@@ -99,7 +98,7 @@ def restore_checkpoint(path: Path, training: Training) -> None:
             # Orders of columns are as they were set up; other integers count steps.
             if name in state and tensor.dtype == torch.int64 and tensor.dim() and not tensor.equal(state[name].cpu()):
                 raise ModelError(f"{path}: damaged: an order of columns is not the config's")
-        training.restore(loaded, asdict(progress))
+        training.restore(loaded, facts)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ModelError(f"{path}: damaged: progress: {first['msg']}") from None
@@ -107,7 +106,7 @@ def restore_checkpoint(path: Path, training: Training) -> None:
         raise ModelError(f"{path}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
 
 
-def _fits(tensors: dict[str, TensorFacts], training: Training) -> bool:
+def _fits(tensors: dict[str, TensorFacts], training: Training | MixtureTraining) -> bool:
     """Whether the tensors are those of the training's state."""
     return tensors == {name: facts_of(tensor) for name, tensor in training.state()[0].items()}
 

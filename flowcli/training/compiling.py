@@ -13,8 +13,9 @@ from torch import Tensor
 
 from flowcli.config.schema import TrainConfig
 from flowcli.errors import ModelError
-from flowcli.flows.density import TableDensity
+from flowcli.flows.density import Density
 from flowcli.flows.rows import Rows
+from flowcli.training.ensemble import Ensemble
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.normalizing import BatchNorm
 
@@ -27,7 +28,7 @@ SHORTEST_TIME = 300.0
 TOLERANCE = 1e-3
 
 
-def plain_loss(density: TableDensity) -> Loss:
+def plain_loss(density: Density) -> Loss:
     """The mean negative log-likelihood of rows on the real line, with the log-determinant of their way there."""
     return lambda rows, log_det: -density.log_prob_there(rows, log_det).mean()
 
@@ -36,33 +37,35 @@ class StoppedCompiling(BaseException):
     """Compiling was ended from outside; no :class:`Exception`, as the compiler would take it for one of its own."""
 
 
-def what_forbids_compiling(config: TrainConfig, density: TableDensity) -> str:
+def what_forbids_compiling(config: TrainConfig, density: Density) -> str:
     """Why the steps are not compiled even where that is asked for, or nothing."""
     if config.max_time is not None and config.max_time < SHORTEST_TIME:
         return f"it could take longer than train.max_time, which is below {SHORTEST_TIME:.0f} s"
+    if isinstance(density, Ensemble):
+        return "several densities are trained side by side"
     if any(isinstance(part, BatchNorm) for part in _bijections(density)):
         return "running statistics would be counted twice"
     return ""
 
 
-def is_worth_compiling(config: TrainConfig, steps: int, density: TableDensity) -> bool:
+def is_worth_compiling(config: TrainConfig, steps: int, density: Density) -> bool:
     """Whether ``auto`` compiles: by the work ahead, not by the clock, so that a second run does the same.
 
     ``steps``: of an epoch. Training goes on for ``patience`` epochs at least.
     """
-    ahead = min(config.patience, config.epochs) * steps
+    ahead = min(config.patience, config.epochs or 0) * steps
     closed = all(part.compiles for part in _bijections(density))
     return ahead >= FEWEST_STEPS and closed and not what_forbids_compiling(config, density)
 
 
-def _bijections(density: TableDensity) -> list[Bijection]:
+def _bijections(density: Density) -> list[Bijection]:
     return [module for module in density.modules() if isinstance(module, Bijection)]
 
 
 class CompiledLoss:
     """The loss, compiled when it is first called; as it is where that cannot be done, or gives other numbers."""
 
-    def __init__(self, density: TableDensity, on_failure: Callable[[str], None]) -> None:
+    def __init__(self, density: Density, on_failure: Callable[[str], None]) -> None:
         """``on_failure`` is told why the loss is not compiled."""
         self._plain = plain_loss(density)
         self._parameters = [parameter for parameter in density.parameters() if parameter.requires_grad]

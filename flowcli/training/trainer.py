@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from flowcli.config.schema import TrainConfig
 from flowcli.errors import FlowcliError, ModelError
-from flowcli.flows.density import TableDensity
+from flowcli.flows.density import Density, TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.training.adam import Adam
 from flowcli.training.batches import NOISE, Batches, generator_at, spread_evenly
@@ -27,7 +27,10 @@ from flowcli.training.compiling import (
     plain_loss,
     what_forbids_compiling,
 )
+from flowcli.training.ensemble import Ensemble
 from flowcli.training.flat import FlatParameters
+from flowcli.training.folds import Folds, folded_loss
+from flowcli.training.progress import Epoch, Progress
 from flowcli.training.schedule import learning_rate_factor
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.normalizing import BatchNorm
@@ -42,58 +45,30 @@ MOST_TIME_FOR_CHECKPOINTS = 0.03
 # A step without a finite gradient halves the learning rate; so many good steps double it again.
 STEPS_TO_RECOVER = 50
 SMALLEST_EASING = 2.0**-10
+BATCHES = 20
+LEARNING_RATE = 2e-3
+EPOCHS = 400
 # So many of them in a row, and the training is at an end.
 MOST_SKIPPED_IN_A_ROW = 100
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch did; likelihoods are means per row in nats."""
-
-    number: int
-    training_log_likelihood: float
-    validation_log_likelihood: float
-    best: bool
-    learning_rate: float
-    seconds: float
-    rows_per_second: float
-
-
-@dataclass
-class Progress:
-    """Where a training stands: all that resuming needs besides weights and optimiser state."""
-
-    epoch: int = 0
-    step: int = 0
-    epoch_total: float = 0.0
-    epoch_rows: int = 0
-    learning_rate: float = 0.0
-    easing: float = 1.0
-    skipped_in_a_row: int = 0
-    averaged_steps: int = 0
-    best_epoch: int = 0
-    best_validation_log_likelihood: float = -math.inf
-    skipped_steps: int = 0
-    seconds: float = 0.0
-    stopped_by: str = ""
-    epochs: list[Epoch] = field(default_factory=list)
 
 
 def resolve(config: TrainConfig, rows: int) -> TrainConfig:
     """The config with what is left to the number of training rows filled in.
 
-    Batches make about twenty steps an epoch, of 16 to 512 rows. Weight decay shrinks the flow towards
+    An epoch has about twenty batches, of 16 to 512 rows. Weight decay shrinks the flow towards
     its start, and noise smooths the rows (Rothfuss et al. 2019), the more the fewer the rows.
     """
     chosen = {
-        "batch_size": min(512, max(16, 2 ** round(math.log2(rows / 20)))),
+        "learning_rate": LEARNING_RATE,
+        "epochs": EPOCHS,
+        "batch_size": min(512, max(16, 2 ** round(math.log2(rows / BATCHES)))),
         "weight_decay": min(1.0, round(100 / rows, 6)),
         "noise": min(0.1, round(10 / rows, 6)),
     }
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
-def with_noise(density: TableDensity, rows: Rows, config: TrainConfig, seed: int, *place: int) -> tuple[Rows, Tensor]:
+def with_noise(density: Density, rows: Rows, config: TrainConfig, seed: int, *place: int) -> tuple[Rows, Tensor]:
     """The rows on the real line, spread over their grids and moved by the config's noise, and the log-determinant.
 
     Both are drawn for this place in the run. Without epochs the rows stay as they are.
@@ -112,19 +87,36 @@ class Training:
     """Maximum likelihood with early stopping, in steps that can be interrupted and resumed.
 
     The weights before the first step count as epoch 0. Without validation rows the last weights are
-    kept. The rows of a step depend on the seed, the epoch and the step alone, so that on the CPU the same
-    seed gives the same weights, bit for bit, also after a resume, unless ``max_time`` cut the run.
+    kept. Of an ensemble each density has its own best epoch, by the rows that it has not learned from. The
+    rows of a step depend on the seed, the epoch and the step alone, so that on the CPU the same seed gives the
+    same weights, bit for bit, also after a resume, unless ``max_time`` cut the run.
     """
 
-    def __init__(self, density: TableDensity, training: Rows, validation: Rows, config: TrainConfig, seed: int) -> None:
-        """``density`` is initialised, and on the device of the validation rows; the training rows may be elsewhere."""
+    def __init__(
+        self,
+        density: TableDensity | Ensemble,
+        training: Rows,
+        validation: Rows,
+        config: TrainConfig,
+        seed: int,
+        folds: Folds | None = None,
+    ) -> None:
+        """``density`` is initialised, and on the device of the validation rows; the training rows may be elsewhere.
+
+        ``folds``: which training rows the densities of an ensemble leave out; there are no other validation rows then.
+        """
         self.density = density
         self.training = training
         self.device = validation.numbers.device
+        self.folds = folds
         # A label that training had not has no likelihood to compare.
         self.validation = validation.take((validation.labels >= 0).all(-1).nonzero().squeeze(-1))
+        if folds is not None:
+            self.validation = folds.left_out(training.to(self.device))
         self.config = resolve(config, len(training))
         assert self.config.batch_size is not None
+        assert self.config.epochs is not None
+        self.epochs = self.config.epochs
         self.batches = Batches(training, self.config.batch_size, seed, self.device)
         self.seed = seed
         self.progress = Progress()
@@ -132,7 +124,7 @@ class Training:
         self.averaged = copy.deepcopy(density)
         self._flat, self._flat_averaged = (FlatParameters(_decaying_and_not(each)) for each in (density, self.averaged))
         self.optimizer: Adam | None = None
-        if self._flat.tensors and self.config.epochs:
+        if self._flat.tensors and self.epochs:
             decaying, others = self._flat.of_group
             decays = [(tensor, self.config.weight_decay or 0.0) for tensor in decaying]
             self.optimizer = Adam(
@@ -140,8 +132,11 @@ class Training:
             )
         self._loss = plain_loss(density)
         self.best_weights = _copied(density)
-        if len(self.validation):
-            self.progress.best_validation_log_likelihood = mean_log_likelihood(density, self.validation)
+        count = density.size if isinstance(density, Ensemble) else 1
+        self.progress.best_epochs = [0] * count
+        self.progress.best_validation_log_likelihoods = (
+            mean_log_likelihoods(density, self.validation) if len(self.validation) else [-math.inf] * count
+        )
         self._stop_asked = False
 
     def stop(self) -> None:
@@ -190,7 +185,7 @@ class Training:
         if not progress.step and not progress.epoch and self.optimizer is not None:
             save(0)
         while not progress.stopped_by:
-            if self.optimizer is None or progress.epoch >= self.config.epochs:
+            if self.optimizer is None or progress.epoch >= self.epochs:
                 progress.stopped_by = "epochs"
                 break
             finished = len(progress.epochs)
@@ -216,18 +211,20 @@ class Training:
         # Steps move running statistics; whatever is validated or kept has them stand still.
         self.density.train()
         out_of_time = False
-        for batch in self.batches.of(number, progress.step):
+        for batch, places in self.batches.of(number, progress.step):
             step = progress.epoch * steps + progress.step
-            share = step / (config.epochs * steps)
+            share = step / (self.epochs * steps)
             if config.max_time is not None:
                 elapsed = time.monotonic() - started
                 share = max(share, elapsed / config.max_time)
                 out_of_time = elapsed > config.max_time
             if out_of_time or self._stop_asked or progress.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
                 break
+            assert config.learning_rate is not None
             factor = learning_rate_factor(step, config.warmup, share, config.decay) * progress.easing
             progress.learning_rate = config.learning_rate * factor
-            loss = self._step(with_noise(self.density, batch, config, self.seed, number, progress.step))
+            learns = None if self.folds is None else self.folds.learns(places)
+            loss = self._step(with_noise(self.density, batch, config, self.seed, number, progress.step), learns)
             progress.step += 1
             if loss is None:
                 progress.skipped_steps += 1
@@ -245,18 +242,14 @@ class Training:
             progress.stopped_by = "max_time"
             return
         measure_statistics(self.averaged, self.training, self.device)
-        value = mean_log_likelihood(self.averaged, self.validation) if len(self.validation) else math.nan
-        best = progress.epoch_rows > 0 and (not len(self.validation) or value > progress.best_validation_log_likelihood)
-        if best:
-            progress.best_epoch = number
-            progress.best_validation_log_likelihood = value
-            self.best_weights = _copied(self.averaged)
+        values = mean_log_likelihoods(self.averaged, self.validation) if len(self.validation) else []
+        best = progress.epoch_rows > 0 and self._keep_better(number, values)
         seconds = time.monotonic() - epoch_started
         progress.epochs.append(
             Epoch(
                 number=number,
                 training_log_likelihood=-progress.epoch_total / max(progress.epoch_rows, 1),
-                validation_log_likelihood=value,
+                validation_log_likelihood=sum(values) / len(values) if values else math.nan,
                 best=best,
                 learning_rate=progress.learning_rate,
                 seconds=seconds,
@@ -273,6 +266,25 @@ class Training:
             progress.stopped_by = "patience"
         progress.epoch, progress.step, progress.epoch_total, progress.epoch_rows = number, 0, 0.0, 0
 
+    def _keep_better(self, number: int, values: list[float]) -> bool:
+        """Keep the weights of the densities that are better than ever, or all without validation; whether any is."""
+        progress = self.progress
+        better = [value > best for value, best in zip(values, progress.best_validation_log_likelihoods, strict=False)]
+        better = better or [True] * len(progress.best_epochs)
+        progress.best_epochs = [
+            number if is_better else before for is_better, before in zip(better, progress.best_epochs, strict=True)
+        ]
+        if values:
+            kept = zip(values, progress.best_validation_log_likelihoods, strict=True)
+            progress.best_validation_log_likelihoods = [max(pair) for pair in kept]
+        if isinstance(self.density, Ensemble):
+            which = torch.tensor(better, device=self.device)
+            for name, tensor in self.averaged.state_dict().items():
+                self.best_weights[name][which] = tensor[which]
+        elif better[0]:
+            self.best_weights = _copied(self.averaged)
+        return any(better)
+
     def _compiles(self, on_detail: Callable[[str], None]) -> bool:
         if self.config.compile == "auto":
             return is_worth_compiling(self.config, self.batches.steps, self.density)
@@ -283,14 +295,15 @@ class Training:
             on_detail(f"training goes on without compiling: {obstacle}")
         return not obstacle
 
-    def _step(self, batch: tuple[Rows, Tensor]) -> float | None:
+    def _step(self, batch: tuple[Rows, Tensor], learns: Tensor | None = None) -> float | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite.
 
-        A density that cannot be computed (:class:`ModelError`) is as bad as one that is not finite.
+        ``learns``: which densities of an ensemble learn from which of the rows, ``(k, n)``. A density that cannot be
+        computed (:class:`ModelError`) is as bad as one that is not finite.
         """
         assert self.optimizer is not None
         try:
-            loss = self._loss(*batch)
+            loss = self._loss(*batch) if learns is None else folded_loss(self.density, *batch, learns)
         except ModelError:
             return None
         gradients = self._flat.differentiate(loss)
@@ -299,15 +312,19 @@ class Training:
         norm = math.hypot(*norms)
         if not math.isfinite(value + norm):
             return None
-        if norm > self.config.clip_norm:
+        most = self.config.clip_norm / math.sqrt(len(self.progress.best_epochs))
+        if norm > most:
             for gradient in gradients:
-                gradient.mul_(self.config.clip_norm / norm)
+                gradient.mul_(most / norm)
         self.optimizer.step(self.progress.learning_rate)
         with torch.no_grad():
             for average, last in zip(self._flat_averaged.tensors, self._flat.tensors, strict=True):
                 average.lerp_(last, 1 - self.config.average if self.progress.averaged_steps else 1.0)
         self.progress.averaged_steps += 1
         return cast(float, value)
+
+    def move_to(self, facts: dict[str, Any]) -> None:
+        """Get ready for :meth:`restore`, which takes tensors as :meth:`state` then has them; here nothing is to do."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and plain facts from which :meth:`restore` goes on."""
@@ -319,7 +336,14 @@ class Training:
         return tensors, asdict(self.progress)
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Take up the state of an earlier training of the same rows, config and seed."""
+        """Take up the state of an earlier training of the same rows, config and seed.
+
+        Raises:
+            ValueError: the facts are none.
+        """
+        progress = Progress.of(facts)
+        if len(progress.best_epochs) != len(self.progress.best_epochs):
+            raise ValueError("its progress is that of other densities")
         parts: dict[str, dict[str, Tensor]] = {"last": {}, "average": {}, "best": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
@@ -329,14 +353,14 @@ class Training:
         self.best_weights = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
         if self.optimizer is not None:
             self.optimizer.restore(parts["optimizer"])
-        self.progress = Progress(**{**facts, "epochs": [Epoch(**epoch) for epoch in facts["epochs"]]})
+        self.progress = progress
 
 
-def _copied(density: TableDensity) -> dict[str, Tensor]:
+def _copied(density: Density) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in density.state_dict().items()}
 
 
-def _decaying_and_not(density: TableDensity) -> list[list[nn.Parameter]]:
+def _decaying_and_not(density: Density) -> list[list[nn.Parameter]]:
     """The parameters that weight decay pulls to zero, and the others."""
     kept = {
         parameter
@@ -349,7 +373,7 @@ def _decaying_and_not(density: TableDensity) -> list[list[nn.Parameter]]:
 
 
 @torch.no_grad()
-def measure_statistics(density: TableDensity, rows: Rows, device: torch.device) -> None:
+def measure_statistics(density: Density, rows: Rows, device: torch.device) -> None:
     """Set running statistics to those of the rows.
 
     With averaged weights, what a layer sees is not what it saw while it was trained.
@@ -366,11 +390,15 @@ def measure_statistics(density: TableDensity, rows: Rows, device: torch.device) 
 
 
 @torch.inference_mode()
-def mean_log_likelihood(density: TableDensity, rows: Rows) -> float:
-    """The mean over rows, in nats, with running statistics as they stand; minus infinity if it cannot be computed."""
+def mean_log_likelihoods(density: TableDensity | Ensemble, rows: Rows) -> list[float]:
+    """Of each density the mean over rows, in nats, with running statistics as they stand.
+
+    Minus infinity if it cannot be computed. Rows ``(k, n, ...)`` are each density's own.
+    """
     density.eval()
     try:
         parts = [density.log_prob(part) for part in rows.chunks(VALIDATION_CHUNK)]
     except ModelError:
-        return -math.inf
-    return float(torch.cat(parts).double().mean())
+        return [-math.inf] * (density.size if isinstance(density, Ensemble) else 1)
+    means: list[float] = torch.cat(parts, dim=-1).double().mean(-1).reshape(-1).tolist()
+    return means

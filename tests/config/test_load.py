@@ -40,7 +40,7 @@ def test_without_a_config_there_are_defaults():
     config = load_config()
     assert config.flow is None
     assert config.seed == 0
-    assert config.data.validation == 0.1
+    assert config.data.validation is None
 
 
 def test_an_empty_file_is_the_defaults(written):

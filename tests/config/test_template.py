@@ -33,7 +33,7 @@ def test_with_data_it_has_the_flow_for_the_table(cli, iris, tmp_path):
     done = cli("init", iris)
     config = read_back(done.out, tmp_path)
     assert config.flow is not None
-    assert config.flow.transforms
+    assert config.flow.mixture
     assert config.train == TrainConfig()
     assert "150 rows" in done.out
     for name in ("sepal_length", "petal_width", "species"):
@@ -51,9 +51,9 @@ def test_the_flow_is_that_of_a_fit_without_a_config(cli, iris, iris_run, tmp_pat
 
 
 def test_the_flow_is_sized_by_the_rows_that_a_fit_trains_on(cli, tmp_path):
-    # 600 rows are more than 500, the 480 training rows among them are fewer.
+    # 320 rows are more than 300, the 288 training rows among them are fewer.
     with (tmp_path / "t.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["x", "y"], *[[i * 7919 % 1009, i * 31 % 613] for i in range(600)]])
+        csv.writer(file).writerows([["x", "y"], *[[i * 7919 % 1009, i * 31 % 613] for i in range(320)]])
     assert cli("fit", "t.csv", "-s", "train.epochs=0", "-o", "run", "-q").status == 0
     fitted = load_config(str(tmp_path / "run" / "config.yaml"))
     assert read_back(cli("init", "t.csv").out, tmp_path).flow == fitted.flow

@@ -10,7 +10,7 @@ import torch
 from flowcli.config.schema import FlowConfig
 from flowcli.errors import ConfigError
 from flowcli.flows.build import build_density
-from flowcli.flows.default import default_flow
+from flowcli.flows.default import default_chain
 from flowcli.transforms.autoregressive import Autoregressive
 from flowcli.transforms.bijection import Chain
 from flowcli.transforms.coupling import Coupling
@@ -98,7 +98,7 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
 @pytest.mark.parametrize("features", [1, 2, 33])
 @pytest.mark.parametrize("size", [20, 5_000, 100_000])
 def test_the_default_flow_starts_at_the_gaussian(size: int, features: int) -> None:
-    flow = default_flow(size, features)
+    flow = FlowConfig.model_validate(default_chain(size, features))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         density = build_density(flow, layout(features, [], 0)).double()

@@ -13,7 +13,7 @@ import pandas as pd
 from flowcli.fitting import Fitted
 from flowcli.model import SAMPLING_CHUNK, Model, program_engine
 from flowcli.model_file import read_model_file
-from flowcli.programs.engine import MOST_STEPS
+from flowcli.programs.engine import MOST_STEPS, ProgramEngine
 
 # Without torch: samples, how many of the rows come before torch is there, and from which function's size on it pays.
 ALONE = """
@@ -39,12 +39,12 @@ def alone(file: Path, rows: int, needed: int) -> list[object]:
 
 def test_large_samples_are_torchs(fitted: Fitted, file: Path) -> None:
     programs = program_engine(read_model_file(file))
-    assert programs is not None
+    assert isinstance(programs, ProgramEngine)
     Model.load(file)  # with every check, which is then not made again
-    steps = len(programs._program("sample").steps)
-    most = MOST_STEPS // steps * programs.stored.rows
+    steps = int(programs.steps("sample", 1))
+    most = MOST_STEPS // steps * programs.rows
     assert programs.pays("sample", most)
-    assert not programs.pays("sample", most + programs.stored.rows)
+    assert not programs.pays("sample", most + programs.rows)
     # As many as are worth it, all without torch; more, all with it; where nobody knows how many, until it is worth it.
     rows = most // SAMPLING_CHUNK * SAMPLING_CHUNK
     assert alone(file, rows, rows)[:2] == [rows, rows]
@@ -69,10 +69,9 @@ def test_torch_is_used_where_it_is_there(file: Path) -> None:
 
 def test_operations_of_a_later_version_are_left_to_torch(file: Path) -> None:
     programs = program_engine(read_model_file(file))
-    assert programs is not None
-    operations = programs.stored.functions["log_prob"]["operations"]
+    assert isinstance(programs, ProgramEngine)
+    operations = programs.programs.functions["log_prob"]["operations"]
     operations[0] = ["fold_space", *operations[0][1:]]
-    assert not programs.has("log_prob")
     assert not programs.pays("log_prob", 1)
     assert programs.pays("encode", 1)
 

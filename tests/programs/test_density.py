@@ -11,11 +11,12 @@ import torch
 from flowcli.config.distributions import BASES, LABEL_MODELS, ORDINAL_MODELS
 from flowcli.config.schema import FlowConfig
 from flowcli.flows.build import build_density
-from flowcli.flows.density import TableDensity
+from flowcli.flows.density import Density
 from flowcli.flows.layout import Layout
+from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
 from flowcli.programs.density import record_programs
-from flowcli.programs.engine import ProgramEngine
+from flowcli.programs.mixture import engine_of
 from flowcli.programs.stored import FUNCTIONS
 from flowcli.transforms import registry
 from flowcli.transforms.support import Support
@@ -40,26 +41,26 @@ PARTIAL = Layout(
 )
 
 
-def density_of(config: dict[str, Any], layout: Layout = LAYOUT) -> TableDensity:
+def density_of(config: dict[str, Any], layout: Layout = LAYOUT) -> Density:
     """A density with weights that are not those of its start."""
     density = build_density(FlowConfig.model_validate(config), layout)
     perturb(density, 0.3)
     return density.to(torch.float64).eval()
 
 
-def same(density: TableDensity, context_features: int = CONTEXT) -> set[str]:
+def same(density: Density, context_features: int = CONTEXT) -> set[str]:
     """Which functions have a program; each is compared on rows of its own, more and fewer than a program takes."""
     stored, constants = record_programs(density, context_features)
     weights = {name: weight.numpy() for name, weight in density.state_dict().items()}
     wide = {name: constant.astype(stored.types[name]) for name, constant in constants.items()}
-    engine = ProgramEngine("m", stored, {**weights, **wide}, density.columns, density.cardinalities)
+    engine = engine_of("m", stored, {**weights, **wide}, density.columns, density.cardinalities)
     for rows in (1, 150):
         generator = torch.Generator().manual_seed(rows)
         uniforms = torch.rand(rows, density.noise_features, generator=generator, dtype=torch.float64)
         context = torch.randn(rows, context_features, generator=generator, dtype=torch.float64)
         with torch.no_grad():
             drawn = density.sample(uniforms, context)
-            if engine.has("sample"):
+            if engine.pays("sample", rows):
                 for one, other in zip(
                     engine.sample(uniforms.numpy(), context.numpy()),
                     (drawn.numbers, drawn.labels, drawn.ordinals),
@@ -67,8 +68,11 @@ def same(density: TableDensity, context_features: int = CONTEXT) -> set[str]:
                 ):
                     np.testing.assert_allclose(one, other.numpy(), rtol=1e-9, atol=1e-9)
             for name in ("log_prob", "encode", "decode"):
-                if engine.has(name):
+                if engine.pays(name, rows):
                     numbers = drawn.numbers if name != "decode" else torch.randn_like(drawn.numbers)
+                    if name == "decode" and density.components:
+                        number = torch.arange(rows, dtype=torch.float64).unsqueeze(-1) % density.components + 1
+                        numbers = torch.cat([numbers, number], dim=-1)
                     labels = drawn.labels.clone()
                     if name == "log_prob" and labels.numel():
                         labels[0, 0] = -1
@@ -77,7 +81,7 @@ def same(density: TableDensity, context_features: int = CONTEXT) -> set[str]:
                     parts = [part.numpy() for part in (numbers, labels, drawn.ordinals, context)]
                     found = getattr(engine, name)(_encoded(parts))
                     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
-    return {name for name in FUNCTIONS if engine.has(name)}
+    return {name for name in FUNCTIONS if engine.pays(name, rows)}
 
 
 def _encoded(parts: list[np.ndarray]) -> Any:
@@ -108,6 +112,17 @@ def test_every_transform(name: str, parameters: dict[str, Any]) -> None:
     costs = registry.costs(name, parameters)
     density = density_of({"base": base, "transforms": [{name: parameters}]})
     assert same(density) == expected(costs)
+
+
+def test_mixtures() -> None:
+    flow = {"transforms": [{"spline_autoregressive": {"hidden": [8]}}, {"permute": {"order": "random"}}]}
+    density = density_of({"mixture": [{"copies": 3, **flow}, {"transforms": [], "base": {"gaussian_mixture": {}}}]})
+    assert isinstance(density, MixtureDensity)
+    density.weights.copy_(torch.tensor([0.5, 0.0, 0.2, 0.3]))
+    assert same(density) == FUNCTIONS.keys()
+    stored, _ = record_programs(density, CONTEXT)
+    # Copies that differ in their weights and orders share their programs.
+    assert stored.members == [0, 0, 0, 1]
 
 
 TRANSFORMERS = [name for name, entry in registry.entries().items() if entry.transformer]

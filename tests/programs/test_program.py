@@ -113,26 +113,43 @@ def test_parts_that_are_none() -> None:
             Program.parse({"tensors": [], "operations": [], "results": [0], **more}, 1)
 
 
+SET = {"noise_features": 3, "functions": {}}
+
+
 @pytest.mark.parametrize(
     "parts",
     [
         {"rows": 0},
         {"rows": 10**9},
         {"rows": 1.5},
-        {"noise_features": 10**9},
-        {"functions": []},
-        {"functions": {"x": {}}},
+        {"sets": []},
+        {"sets": [SET, SET]},
+        {"sets": [{**SET, "noise_features": 10**9}]},
+        {"sets": [{**SET, "functions": []}]},
+        {"sets": [{**SET, "functions": {"x": {}}}]},
+        {"sets": [{**SET, "more": 1}]},
+        {"members": [0, 1]},
+        {"members": [-1]},
+        {"members": [0.5]},
+        {"members": [0] * 10_000},
         {"types": {"program.0": "object"}},
         {"types": {"program.0": 3}},
         {"more": 1},
     ],
-    ids=str,
+    ids=lambda parts: str(parts)[:60],
 )
 def test_stored_programs_that_are_none(parts: dict[str, Any]) -> None:
-    sound = {"rows": ROWS, "noise_features": 3, "functions": {}, "types": {}}
+    sound = {"rows": ROWS, "sets": [SET], "members": [], "types": {}}
     assert StoredPrograms.of(sound).rows == ROWS
     with pytest.raises(ProgramError):
         StoredPrograms.of({**sound, **parts})
+
+
+def test_stored_programs_of_format_version_2() -> None:
+    stored = StoredPrograms.of({"rows": ROWS, **SET, "types": {}})
+    assert (stored.sets[0].noise_features, stored.members, stored.noise_features) == (3, [], 3)
+    with pytest.raises(ProgramError):
+        StoredPrograms.of({"rows": ROWS, **SET, "types": {}, "more": 1})
 
 
 # --- what is recorded

@@ -21,7 +21,7 @@ def numbered(n: int) -> Rows:
 
 
 def seen(source: Batches, epoch: int, first: int = 0) -> list[list[int]]:
-    return [batch.numbers[:, 0].long().tolist() for batch in source.of(epoch, first)]
+    return [batch.numbers[:, 0].long().tolist() for batch, _ in source.of(epoch, first)]
 
 
 @pytest.fixture(params=[False, True], ids=["kept", "in blocks"])
@@ -61,7 +61,7 @@ def test_blocks_come_from_all_over_a_sorted_table(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(batches, "BLOCK_ROWS", 10)
     monkeypatch.setattr(batches, "BLOCKS_MIXED", 25)
     source = Batches(numbered(100_000), 100, 0, CPU)
-    means = torch.tensor([float(batch.numbers.mean()) for batch in source.of(1)])
+    means = torch.tensor([float(batch.numbers.mean()) for batch, _ in source.of(1)])
     # A batch has rows of 25 blocks: its mean has a standard error of 100,000 / sqrt(12 * 25) at the most.
     assert (means - 50_000).abs().max() < 5 * 100_000 / (12 * 25) ** 0.5
     # Batches of neighbouring blocks would be anywhere.

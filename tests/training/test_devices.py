@@ -9,7 +9,7 @@ from flows.cases import layout
 from flowcli.config.schema import FlowConfig
 from flowcli.errors import FlowcliError, UsageError
 from flowcli.flows.build import build_density
-from flowcli.flows.default import default_flow
+from flowcli.flows.default import default_chain
 from flowcli.flows.rows import Rows
 from flowcli.training.devices import resolve_device
 from flowcli.transforms import registry
@@ -64,7 +64,7 @@ OTHERS = {
 }
 FLOWS = {
     "every transform": every_transform(),
-    "default": default_flow(1000, 4),
+    "default": FlowConfig.model_validate(default_chain(1000, 4)),
     **{name: FlowConfig.model_validate(flow) for name, flow in OTHERS.items()},
 }
 

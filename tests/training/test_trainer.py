@@ -16,7 +16,8 @@ from flowcli.errors import FlowcliError
 from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
-from flowcli.training.trainer import Epoch, Training, mean_log_likelihood, resolve
+from flowcli.training.progress import Epoch
+from flowcli.training.trainer import Training, mean_log_likelihoods, resolve
 from flowcli.transforms.continuous import Field
 from flowcli.transforms.normalizing import BatchNorm
 from flowcli.transforms.triangular import TriangularAffine
@@ -51,7 +52,7 @@ def test_it_learns() -> None:
     training = Training(
         density(banana(1000, 0)), banana(1000, 0), banana(500, 1), train_config(epochs=25, learning_rate=0.01), 0
     )
-    start = mean_log_likelihood(training.density, training.validation)
+    start = mean_log_likelihoods(training.density, training.validation)[0]
     progress = training.run()
     # The entropy of the banana is that of N(0, 1) and N(0, 0.3): no model beats it but by luck.
     best = -(2 * 0.5 * math.log(2 * math.pi * math.e) + math.log(0.3))
@@ -76,7 +77,7 @@ def test_the_best_weights_are_restored(average: float) -> None:
     assert progress.best_validation_log_likelihood == max(values)
     assert values[progress.best_epoch - 1] == max(values)
     assert values[-1] < max(values) - 0.01
-    assert mean_log_likelihood(training.density, training.validation) == max(values)
+    assert mean_log_likelihoods(training.density, training.validation)[0] == max(values)
     assert [epoch.number for epoch in progress.epochs if epoch.best][-1] == progress.best_epoch
 
 
@@ -96,7 +97,7 @@ def test_no_epochs_leave_the_start() -> None:
     progress = training.run()
     assert same(weights(training), start)
     assert (progress.epochs, progress.best_epoch, progress.stopped_by) == ([], 0, "epochs")
-    assert progress.best_validation_log_likelihood == mean_log_likelihood(training.density, training.validation)
+    assert progress.best_validation_log_likelihood == mean_log_likelihoods(training.density, training.validation)[0]
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
@@ -105,7 +106,7 @@ def test_steps_without_a_finite_gradient_are_skipped_and_counted(bad: float) -> 
     training_rows.numbers[17, 1] = bad
     start_from = density(training_rows, "affine_autoregressive")
     training = Training(start_from, training_rows, banana(60, 1), train_config(epochs=4), 0)
-    start = mean_log_likelihood(training.density, training.validation)
+    start = mean_log_likelihoods(training.density, training.validation)[0]
     progress = training.run()
     # One step of each epoch holds the row.
     assert progress.skipped_steps == 4
@@ -120,7 +121,7 @@ def test_the_learning_rate_is_eased_and_recovers() -> None:
     config = train_config(epochs=1, decay="none", learning_rate=1e-3)
     training = Training(start_from, training_rows, banana(60, 1), config, 0)
     # The tenth and the eleventh step of a hundred.
-    for batch in list(itertools.islice(training.batches.of(1), 9, 11)):
+    for batch, _ in list(itertools.islice(training.batches.of(1), 9, 11)):
         for row in batch.numbers:
             training_rows.numbers[(training_rows.numbers == row).all(-1)] = math.nan
     rates: list[float] = []
@@ -145,7 +146,7 @@ def test_bad_steps_in_a_row_end_a_long_epoch(validated: int) -> None:
     training_rows = banana(10_000, 0)
     start_from = density(training_rows, "affine_autoregressive")
     training = Training(start_from, training_rows, banana(validated, 1), train_config(batch_size=20), 0)
-    for batch in list(itertools.islice(training.batches.of(1), 50, 500)):
+    for batch, _ in list(itertools.islice(training.batches.of(1), 50, 500)):
         for row in batch.numbers:
             training_rows.numbers[(training_rows.numbers == row).all(-1)] = math.nan
     start = training.progress.best_validation_log_likelihood
@@ -154,7 +155,7 @@ def test_bad_steps_in_a_row_end_a_long_epoch(validated: int) -> None:
     if not validated:
         return
     assert progress.best_validation_log_likelihood > start
-    assert mean_log_likelihood(training.density, training.validation) == progress.best_validation_log_likelihood
+    assert mean_log_likelihoods(training.density, training.validation)[0] == progress.best_validation_log_likelihood
 
 
 def test_nothing_but_bad_steps_stops_the_training() -> None:
@@ -280,7 +281,7 @@ def test_labels_without_training_rows_do_not_decide() -> None:
     training = Training(density(training_rows, labels=(2,)), training_rows, validation, train_config(epochs=3), 0)
     seen = rows(validation.numbers[:19], unseen[:19])
     assert training.progress.best_validation_log_likelihood == pytest.approx(
-        mean_log_likelihood(training.density, seen), abs=1e-6
+        mean_log_likelihoods(training.density, seen)[0], abs=1e-6
     )
     assert math.isfinite(training.run().best_validation_log_likelihood)
 
@@ -321,7 +322,7 @@ def test_steps_move_running_statistics_and_validation_does_not() -> None:
 
     def on_epoch(epoch: Epoch) -> None:
         before = {name: buffer.clone() for name, buffer in averaged.named_buffers()}
-        assert mean_log_likelihood(averaged, training.validation) == epoch.validation_log_likelihood
+        assert mean_log_likelihoods(averaged, training.validation)[0] == epoch.validation_log_likelihood
         assert same(before, dict(averaged.named_buffers()))
         moved.append({name: buffer.clone() for name, buffer in training.density.named_buffers()})
         validated.append(before)
@@ -334,7 +335,7 @@ def test_steps_move_running_statistics_and_validation_does_not() -> None:
     assert progress.best_epoch > 0
     assert not training.density.training
     assert same(validated[progress.best_epoch - 1], dict(training.density.named_buffers()))
-    assert mean_log_likelihood(training.density, training.validation) == progress.best_validation_log_likelihood
+    assert mean_log_likelihoods(training.density, training.validation)[0] == progress.best_validation_log_likelihood
 
 
 def test_running_statistics_are_the_same_to_the_bit_after_a_resume() -> None:

@@ -1,0 +1,121 @@
+"""A mixture of densities of whole rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from flowcli.flows.density import Density, TableDensity
+from flowcli.flows.rows import Rows
+
+
+class MixtureDensity(Density):
+    """``p(row | context) = sum over k of w_k p_k(row | context)``.
+
+    A row's latents are those of the member that is likeliest to have drawn it, whose number, from 1, stands behind.
+    """
+
+    weights: Tensor
+
+    def __init__(self, members: Sequence[TableDensity]) -> None:
+        """The members have the same columns; their weights are equal until they are set."""
+        first = members[0]
+        super().__init__(first.columns, first.cardinalities, first.supports, first.states)
+        self.members = nn.ModuleList(members)
+        self.register_buffer("weights", torch.full((len(members),), 1 / len(members)))
+
+    def damage(self) -> str:
+        """What is wrong with the weights, as loaded from a file: they are not negative, and sum to one."""
+        sound = bool((self.weights >= 0).all()) and abs(float(self.weights.sum()) - 1) < 1e-3
+        return "" if sound else "the weights of the mixture are none"
+
+    def weighted(self) -> list[tuple[int, TableDensity]]:
+        """The members that have a weight, with their numbers from 0."""
+        return [(k, self.member(k)) for k, weight in enumerate(self.weights.tolist()) if weight > 0]
+
+    def member(self, number: int) -> TableDensity:
+        """One of them, by its number from 0."""
+        return cast(TableDensity, self.members[number])
+
+    @property
+    def noise_features(self) -> int:
+        return 1 + max(self.member(k).noise_features for k in range(len(self.members)))
+
+    @property
+    def components(self) -> int:
+        return len(self.members)
+
+    def log_prob_there(self, rows: Rows, log_det: Tensor) -> Tensor:
+        return torch.logsumexp(self._each(rows, log_det), dim=0)
+
+    def _each(self, rows: Rows, log_det: Tensor) -> Tensor:
+        """``log w_k p_k`` of the weighted members, ``(k, n)``."""
+        weights = self.weights.to(log_det.dtype)
+        # Float32 sums of weights are not quite one.
+        log_weights = torch.log(weights / weights.sum())
+        return torch.stack([log_weights[k] + member.log_prob_there(rows, log_det) for k, member in self.weighted()])
+
+    def responsible(self, rows: Rows, uniforms: Tensor | None = None) -> Tensor:
+        """The number, from 0, of the member that is likeliest to have drawn each row, ``(n,)``.
+
+        Args:
+            uniforms: numbers in [0, 1), (n,), that draw it from its distribution given the row: its latents then are
+                exactly standard normal where the rows are the mixture's own.
+        """
+        each = self._each(*self.on_real_line(rows))
+        numbers = torch.tensor([k for k, _ in self.weighted()], device=each.device)
+        if uniforms is None:
+            return numbers[each.argmax(0)]
+        below = torch.cumsum(torch.softmax(each, dim=0), dim=0) <= uniforms
+        return numbers[below.sum(0).clamp_max(len(numbers) - 1)]
+
+    def _by_member(self, number: Tensor, function: Callable[[TableDensity, Tensor], Rows], empty: Rows) -> Rows:
+        """What each row's own member makes of it, in the rows' order; ``function`` is given the rows' places."""
+        rows = empty
+        for k in sorted({*number.tolist()}):
+            places = (number == k).nonzero().squeeze(-1)
+            made = function(self.member(k), places)
+            rows.numbers[places], rows.labels[places], rows.ordinals[places] = made.numbers, made.labels, made.ordinals
+        return rows
+
+    def encode(self, rows: Rows, number: Tensor | None = None) -> Tensor:
+        """The latents, and the number of the member from 1, ``(n, d + 1)``; by the responsible one, if not told."""
+        number = self.responsible(rows) if number is None else number
+        made = self._by_member(
+            number,
+            lambda member, places: replace(rows.take(places), numbers=member.encode(rows.take(places))),
+            Rows(torch.empty_like(rows.numbers), rows.labels.clone(), rows.ordinals.clone(), rows.context),
+        )
+        return torch.cat([made.numbers, (number + 1).to(made.numbers.dtype).unsqueeze(-1)], dim=-1)
+
+    def decode(self, rows: Rows) -> Tensor:
+        number = (rows.numbers[..., -1].long() - 1).clamp(0, len(self.members) - 1)
+        latent = replace(rows, numbers=rows.numbers[..., :-1].contiguous())
+        made = self._by_member(
+            number,
+            lambda member, places: replace(latent.take(places), numbers=member.decode(latent.take(places))),
+            Rows(torch.empty_like(latent.numbers), rows.labels.clone(), rows.ordinals.clone(), rows.context),
+        )
+        return made.numbers
+
+    def sample(
+        self, uniforms: Tensor, context: Tensor, known: Rows | None = None, of_factors: Sequence[int] = ()
+    ) -> Rows:
+        cumulative = torch.cumsum(self.weights.to(uniforms.dtype), dim=0)
+        number = torch.searchsorted(cumulative / cumulative[-1], uniforms[:, 0].contiguous(), right=True)
+        numbers, labels, ordinals = self.columns
+        empty = Rows(
+            uniforms.new_empty(len(uniforms), numbers),
+            torch.zeros(len(uniforms), labels, dtype=torch.long, device=uniforms.device),
+            uniforms.new_empty(len(uniforms), ordinals),
+            context,
+        )
+
+        def drawn(member: TableDensity, places: Tensor) -> Rows:
+            return member.sample(uniforms[places, 1 : 1 + member.noise_features], context[places])
+
+        return self._by_member(number, drawn, empty)

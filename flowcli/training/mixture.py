@@ -1,0 +1,276 @@
+"""Training a mixture: its members, one group after the other, and then their weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from flowcli.config.schema import Member, TrainConfig
+from flowcli.flows.density import TableDensity
+from flowcli.flows.mixture import MixtureDensity
+from flowcli.flows.rows import Rows
+from flowcli.training.batches import spread_evenly
+from flowcli.training.ensemble import Ensemble, can_be_together
+from flowcli.training.folds import Folds
+from flowcli.training.progress import Epoch, Progress
+from flowcli.training.stacking import stacked_weights
+from flowcli.training.trainer import VALIDATION_CHUNK, Training, resolve, with_noise
+
+# So many rows tell whether densities can be trained side by side, and set what a member starts from.
+TRIED_ROWS = 4
+MOST_STARTING_ROWS = 200_000
+
+
+@dataclass(frozen=True)
+class Group:
+    """Members of one kind, which are trained side by side: their numbers, the config's entry, and the epochs."""
+
+    numbers: tuple[int, ...]
+    entry: int
+    epochs: int
+
+
+class MixtureTraining:
+    """Maximum likelihood of each member, and stacking of all; interrupted and resumed as a :class:`Training` is.
+
+    With folds each member leaves out a part of the training rows; how likely the others find these sets the weights of
+    the config's entries. Without, the validation rows do so for each member.
+    """
+
+    def __init__(
+        self,
+        density: MixtureDensity,
+        mixture: list[Member],
+        training: Rows,
+        validation: Rows,
+        config: TrainConfig,
+        seed: int,
+    ) -> None:
+        """``density`` is on the device of the validation rows; its members need not be initialised."""
+        self.density = density
+        self.training = training
+        self.validation = validation
+        self.device = validation.numbers.device
+        self.config = resolve(config, len(training))
+        self.seed = seed
+        self.parts = min(self.config.folds or 1, max(1, len(training) // 2))
+        self.mixture = mixture
+        self.groups = self._groups()
+        # The group under way, and its training where it has any.
+        self.at = 0
+        self._current: Training | None = None
+        self._finished: list[Progress] = []
+        self._stop_asked = False
+        # Of each row that is held out, in nats; and the mean of each entry alone.
+        self.held_out_log_prob = torch.empty(0)
+        self.entry_log_likelihoods: list[float] = []
+
+    def _groups(self) -> list[Group]:
+        groups, first = [], 0
+        tried = self.training.take(torch.arange(min(TRIED_ROWS, len(self.training)))).to(self.device)
+        for entry, member in enumerate(self.mixture):
+            numbers = tuple(range(first, first + member.copies))
+            first += member.copies
+            epochs = (self.config.epochs or 0) if member.epochs is None else member.epochs
+            together = epochs and len(numbers) > 1 and can_be_together(self._members(numbers), tried)
+            groups += [Group(each, entry, epochs) for each in ([numbers] if together else [(n,) for n in numbers])]
+        return groups
+
+    def _members(self, numbers: tuple[int, ...]) -> list[TableDensity]:
+        return [cast(TableDensity, self.density.members[number]) for number in numbers]
+
+    def _folds(self, numbers: Sequence[int]) -> Folds | None:
+        """What these members leave out."""
+        if self.parts == 1:
+            return None
+        return Folds.of(len(self.training), self.parts, numbers, self.seed, self.device)
+
+    @property
+    def progress(self) -> Progress:
+        """All groups together, their epochs numbered on."""
+        parts = [*self._finished, *([self._current.progress] if self._current is not None else [])]
+        whole = replace(parts[-1]) if parts else Progress()
+        whole.epochs = []
+        for part in parts:
+            whole.epochs += [
+                replace(epoch, number=len(whole.epochs) + place) for place, epoch in enumerate(part.epochs, 1)
+            ]
+        whole.epoch = len(whole.epochs)
+        whole.seconds = sum(part.seconds for part in parts)
+        whole.skipped_steps = sum(part.skipped_steps for part in parts)
+        return whole
+
+    @property
+    def epochs(self) -> int:
+        """How many there can be in all."""
+        return sum(group.epochs for group in self.groups)
+
+    def stop(self) -> None:
+        """As :meth:`Training.stop`."""
+        self._stop_asked = True
+        if self._current is not None:
+            self._current.stop()
+
+    def run(
+        self,
+        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+        on_checkpoint: Callable[[MixtureTraining], None] = lambda training: None,
+        on_detail: Callable[[str], None] = lambda text: None,
+    ) -> Progress:
+        """Train from where it stands to the end, and set the weights; as :meth:`Training.run`."""
+        while self.at < len(self.groups):
+            group = self.groups[self.at]
+            if self._stop_asked and self._current is None:
+                on_checkpoint(self)
+                return replace(self.progress, stopped_by="interrupt")
+            started = time.monotonic()
+            if self._current is None:
+                self._initialize(group)
+            if group.epochs:
+                self._current = self._current or self._training_of(group)
+                self._current.progress.seconds += time.monotonic() - started
+                done = len(self.progress.epochs) - len(self._current.progress.epochs)
+                self._current.run(partial(_numbered_on, on_epoch, done), lambda _: on_checkpoint(self), on_detail)
+                if self._current.progress.stopped_by == "interrupt":
+                    return self.progress
+                self._keep(group, self._current.density)
+                self._finished.append(self._current.progress)
+                self._current = None
+            else:
+                self._finished.append(Progress(seconds=time.monotonic() - started, stopped_by="epochs"))
+            self.at += 1
+        self._weigh()
+        return self.progress
+
+    def _initialize(self, group: Group) -> None:
+        """Let each member of the group take its start from the rows that it learns from."""
+        for number, member in zip(group.numbers, self._members(group.numbers), strict=True):
+            rows = self._learned_by(number)
+            rows = rows.take(spread_evenly(rows, MOST_STARTING_ROWS)).to(self.device)
+            member.initialize(with_noise(member, rows, self.config, self.seed, number)[0])
+
+    def _learned_by(self, number: int) -> Rows:
+        folds = self._folds([number])
+        return self.training if folds is None else self.training.take(folds.learned_by(number).cpu())
+
+    def _training_of(self, group: Group) -> Training:
+        members = self._members(group.numbers)
+        config = self.config.model_copy(update={"epochs": group.epochs, "max_time": self._time_for(group)})
+        folds = self._folds(group.numbers)
+        if len(members) > 1:
+            return Training(Ensemble(members), self.training, self.validation, config, self.seed, folds)
+        alone = copy.deepcopy(members[0])
+        if folds is None:
+            return Training(alone, self.training, self.validation, config, self.seed + group.numbers[0])
+        left_out = self.training.take(folds.left_out_by(group.numbers[0]).cpu()).to(self.device)
+        rows = self._learned_by(group.numbers[0])
+        return Training(alone, rows, left_out, config, self.seed + group.numbers[0])
+
+    def _time_for(self, group: Group) -> float | None:
+        """An equal share of the time that is left, in seconds."""
+        if self.config.max_time is None:
+            return None
+        left = self.config.max_time - sum(part.seconds for part in self._finished)
+        return max(left, 0.0) / max(1, sum(bool(other.epochs) for other in self.groups[self.at :]))
+
+    def _keep(self, group: Group, trained: TableDensity | Ensemble) -> None:
+        """Take over the weights that were trained."""
+        for place, member in enumerate(self._members(group.numbers)):
+            member.load_state_dict(trained.state_of(place) if isinstance(trained, Ensemble) else trained.state_dict())
+
+    @torch.no_grad()
+    def _weigh(self) -> None:
+        """Set the weights by how likely the members find rows that they have not learned from."""
+        entry_of = torch.tensor([group.entry for group in self.groups for _ in group.numbers])
+        members = self._members(tuple(range(len(entry_of))))
+        folds = self._folds(range(len(members)))
+        rows = self.validation if folds is None else self.training.to(self.device)
+        if not len(rows):
+            return
+        each = torch.stack([_log_prob(member, rows) for member in members], dim=-1).cpu()
+        counted = torch.ones_like(each, dtype=torch.bool)
+        if folds is not None:
+            counted = ~folds.learns(torch.arange(len(rows), device=self.device)).T.cpu()
+        by_entry = torch.stack(
+            [_mean_density(each, counted & (entry_of == entry)) for entry in range(len(self.mixture))], dim=-1
+        )
+        if folds is None:
+            weights = stacked_weights(each)
+            self.held_out_log_prob = torch.logsumexp(each + torch.log(weights), dim=-1)
+        else:
+            of_entries = stacked_weights(by_entry)
+            self.held_out_log_prob = torch.logsumexp(by_entry + torch.log(of_entries), dim=-1)
+            weights = (of_entries / torch.bincount(entry_of, minlength=len(self.mixture)))[entry_of]
+        self.density.weights.copy_(weights)
+        self.entry_log_likelihoods = by_entry.mean(0).tolist()
+
+    def entries_told(self) -> list[dict[str, Any]]:
+        """What each kind of member is, how likely it alone finds held-out rows (mean, nats), and what it counts."""
+        told, first = [], 0
+        for place, member in enumerate(self.mixture):
+            weight = float(self.density.weights[first : first + member.copies].sum())
+            alone = self.entry_log_likelihoods[place] if self.entry_log_likelihoods else math.nan
+            told.append(
+                {
+                    "member": member.summary,
+                    "copies": member.copies,
+                    "weight": weight,
+                    "held_out_log_likelihood": alone if math.isfinite(alone) else None,
+                }
+            )
+            first += member.copies
+        return told
+
+    def move_to(self, facts: dict[str, Any]) -> None:
+        """Get ready for :meth:`restore` of a state with these facts.
+
+        Raises:
+            ValueError: they are none.
+        """
+        at, finished = facts.get("at"), facts.get("finished")
+        if type(at) is not int or not 0 <= at < len(self.groups) or type(finished) is not list or len(finished) != at:
+            raise ValueError("its progress is none")
+        self.at = at
+        self._finished = [Progress.of(part) for part in finished]
+        self._current = None if facts["current"] is None else self._training_of(self.groups[at])
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain facts from which :meth:`restore` goes on."""
+        whole = {f"mixture.{name}": tensor for name, tensor in self.density.state_dict().items()}
+        current: dict[str, Any] | None = None
+        if self._current is not None:
+            tensors, current = self._current.state()
+            whole |= {f"group.{name}": tensor for name, tensor in tensors.items()}
+        return whole, {"at": self.at, "finished": [asdict(part) for part in self._finished], "current": current}
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Take up the state of an earlier training of the same rows, config and seed, after :meth:`move_to`."""
+        self.density.load_state_dict(
+            {name.removeprefix("mixture."): tensor for name, tensor in tensors.items() if name.startswith("mixture.")}
+        )
+        if self._current is not None:
+            own = {name.removeprefix("group."): tensor for name, tensor in tensors.items() if name.startswith("group.")}
+            self._current.restore(own, facts["current"])
+
+
+def _numbered_on(on_epoch: Callable[[Epoch], None], before: int, epoch: Epoch) -> None:
+    """Tell of an epoch by its number after those of other groups."""
+    on_epoch(replace(epoch, number=before + epoch.number))
+
+
+def _log_prob(member: TableDensity, rows: Rows) -> Tensor:
+    member.eval()
+    return torch.cat([member.log_prob(part) for part in rows.chunks(VALIDATION_CHUNK)]).double()
+
+
+def _mean_density(each: Tensor, counted: Tensor) -> Tensor:
+    """The logarithm ``(n,)`` of the mean over the densities that are counted, of log-densities ``(n, m)``."""
+    return torch.logsumexp(torch.where(counted, each, -torch.inf), dim=-1) - torch.log(counted.sum(-1).double())

@@ -1,0 +1,40 @@
+"""Weights of a mixture whose members are fixed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MOST_ROUNDS = 500
+# In nats; the gain of a round is far below what the rows can tell.
+SMALLEST_GAIN = 1e-7
+# What has less is left out.
+SMALLEST_WEIGHT = 1e-3
+
+
+def stacked_weights(log_probs: Tensor) -> Tensor:
+    """The weights ``(m,)`` with the largest mean log-likelihood of rows, by expectation-maximisation.
+
+    Stacking of densities (Smyth & Wolpert 1999, "Linearly combining density estimators via stacking"). The problem is
+    convex.
+
+    Args:
+        log_probs: of each row by each density, ``(n, m)``, which must not have learned from the row.
+    """
+    log_probs = log_probs.double()
+    # A row that no density finds possible says nothing.
+    log_probs = log_probs[torch.isfinite(log_probs).any(-1)]
+    count = log_probs.shape[1]
+    weights = torch.full((count,), 1 / count, dtype=torch.float64)
+    if not len(log_probs):
+        return weights
+    before = -torch.inf
+    for _ in range(MOST_ROUNDS):
+        joint = log_probs + torch.log(weights)
+        mean = float(torch.logsumexp(joint, dim=-1).mean())
+        weights = torch.softmax(joint, dim=-1).mean(0)
+        if mean - before < SMALLEST_GAIN:
+            break
+        before = mean
+    weights = torch.where(weights < SMALLEST_WEIGHT, 0.0, weights)
+    return weights / weights.sum()
