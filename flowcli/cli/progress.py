@@ -63,6 +63,7 @@ class FitProgress(FitObserver):
 
     def starts(self, training: Training | MixtureTraining, config: Config, device: str) -> None:
         self._catch_signals(training)
+        self.config = config.train
         parameters = sum(parameter.numel() for parameter in training.density.parameters())
         messages.note(f"flow     {parameters:,} parameters, from base to data, on {device}")
         for line in flow_lines(config, self.columns_known):

@@ -30,6 +30,7 @@ from flowcli.transforms.registry import entries
 MOST_HIDDEN = 16
 MOST_TRANSFORMS = 1000
 MOST_MEMBERS = 100
+MOST_CUTS = 20
 MOST_FOLDS = 20
 MOST_NAMES = 100_000
 MOST_STEPS = 10**9
@@ -469,11 +470,18 @@ class TrainConfig(Section):
         default="cosine", description="how the learning rate falls after the warm-up"
     )
     clip_norm: float = Field(default=5.0, gt=0, description="the gradient's norm is cut to this")
-    patience: int = Field(
-        default=50,
+    patience: int | None = Field(
+        default=None,
         ge=1,
         le=MOST_STEPS,
-        description="stop after this many epochs without a better validation likelihood",
+        description="stop after so many epochs without a better validation likelihood; null: 50, or by the flow",
+    )
+    cuts: int | None = Field(
+        default=None,
+        ge=0,
+        le=MOST_CUTS,
+        description="rather than stop, go back so often to the best weights, with 0.3 of the learning rate; null: 0, "
+        "or by the flow",
     )
     compile: Literal["auto", "always", "never"] = Field(
         default="auto",

@@ -19,7 +19,8 @@ VALIDATION_SHARE = 0.1
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
 ROWS_FOR_A_COMPONENT = 15
 LARGE_ROWS = 25_000
-LEARNING_RATE = 8e-3
+LEARNING_RATE = 16e-3
+PATIENCE, CUTS = 10, 3
 # What training takes on one core of the year 2021: a step, and of a layer each number of each row.
 SECONDS_FOR_A_LAYER = 10e-3
 SECONDS_FOR_A_NUMBER = 0.9e-6
@@ -124,6 +125,8 @@ def default_training(config: TrainConfig, rows: int, features: int) -> TrainConf
         "batch_size": batch_size,
         "epochs": min(MOST_EPOCHS, epochs),
         "learning_rate": LEARNING_RATE,
+        "patience": PATIENCE,
+        "cuts": CUTS,
     }
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 

@@ -53,7 +53,7 @@ def is_worth_compiling(config: TrainConfig, steps: int, density: Density) -> boo
 
     ``steps``: of an epoch. Training goes on for ``patience`` epochs at least.
     """
-    ahead = min(config.patience, config.epochs or 0) * steps
+    ahead = min(config.patience or 0, config.epochs or 0) * steps
     closed = all(part.compiles for part in _bijections(density))
     return ahead >= FEWEST_STEPS and closed and not what_forbids_compiling(config, density)
 

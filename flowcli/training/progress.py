@@ -32,6 +32,9 @@ class Progress:
     easing: float = 1.0
     skipped_in_a_row: int = 0
     averaged_steps: int = 0
+    # How often the learning rate was cut, and after which epoch last.
+    cuts: int = 0
+    cut_in: int = 0
     # Of each density that is trained.
     best_epochs: list[int] = field(default_factory=list)
     best_validation_log_likelihoods: list[float] = field(default_factory=list)
@@ -61,7 +64,15 @@ class Progress:
         from pydantic import TypeAdapter
 
         progress = TypeAdapter(cls).validate_python(facts)
-        counts = progress.epoch, progress.step, progress.epoch_rows, progress.averaged_steps, *progress.best_epochs
+        counts = (
+            progress.epoch,
+            progress.step,
+            progress.epoch_rows,
+            progress.averaged_steps,
+            progress.cuts,
+            progress.cut_in,
+            *progress.best_epochs,
+        )
         if min(counts) < 0 or len(progress.best_epochs) != len(progress.best_validation_log_likelihoods):
             raise ValueError("its progress is none")
         return progress

@@ -46,8 +46,11 @@ MOST_TIME_FOR_CHECKPOINTS = 0.03
 STEPS_TO_RECOVER = 50
 SMALLEST_EASING = 2.0**-10
 BATCHES = 20
+# What a cut leaves of the learning rate.
+CUT = 0.3
 LEARNING_RATE = 2e-3
 EPOCHS = 400
+PATIENCE = 50
 # So many of them in a row, and the training is at an end.
 MOST_SKIPPED_IN_A_ROW = 100
 
@@ -61,6 +64,8 @@ def resolve(config: TrainConfig, rows: int) -> TrainConfig:
     chosen = {
         "learning_rate": LEARNING_RATE,
         "epochs": EPOCHS,
+        "patience": PATIENCE,
+        "cuts": 0,
         "batch_size": min(512, max(16, 2 ** round(math.log2(rows / BATCHES)))),
         "weight_decay": min(1.0, round(100 / rows, 6)),
         "noise": min(0.1, round(10 / rows, 6)),
@@ -222,6 +227,7 @@ class Training:
                 break
             assert config.learning_rate is not None
             factor = learning_rate_factor(step, config.warmup, share, config.decay) * progress.easing
+            factor *= CUT**progress.cuts
             progress.learning_rate = config.learning_rate * factor
             learns = None if self.folds is None else self.folds.learns(places)
             loss = self._step(with_noise(self.density, batch, config, self.seed, number, progress.step), learns)
@@ -262,9 +268,19 @@ class Training:
             if not progress.best_epoch and not math.isfinite(progress.best_validation_log_likelihood):
                 raise FlowcliError("training diverged: no step has a finite gradient; lower train.learning_rate")
             progress.stopped_by = "divergence"
-        elif len(self.validation) and number - progress.best_epoch >= config.patience:
-            progress.stopped_by = "patience"
+        elif len(self.validation) and number - max(progress.best_epoch, progress.cut_in) >= (config.patience or 0):
+            if progress.cuts < (config.cuts or 0):
+                self._cut(number)
+            else:
+                progress.stopped_by = "patience"
         progress.epoch, progress.step, progress.epoch_total, progress.epoch_rows = number, 0, 0.0, 0
+
+    def _cut(self, number: int) -> None:
+        """Go back to the best weights, with a smaller learning rate."""
+        self.progress.cuts += 1
+        self.progress.cut_in = number
+        for density in (self.density, self.averaged):
+            density.load_state_dict(self.best_weights)
 
     def _keep_better(self, number: int, values: list[float]) -> bool:
         """Keep the weights of the densities that are better than ever, or all without validation; whether any is."""

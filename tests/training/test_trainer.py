@@ -127,9 +127,9 @@ def test_the_learning_rate_is_eased_and_recovers() -> None:
     rates: list[float] = []
     step = training._step
 
-    def noted(batch: tuple[Rows, torch.Tensor]) -> torch.Tensor | None:
+    def noted(batch: tuple[Rows, torch.Tensor], learns: torch.Tensor | None) -> float | None:
         rates.append(training.progress.learning_rate)
-        return step(batch)
+        return step(batch, learns)
 
     training._step = noted  # type: ignore[method-assign]
     assert training.run().skipped_steps == 2
