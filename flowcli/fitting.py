@@ -137,7 +137,7 @@ def fit_table(
     prepared = prepare(source, surveyed, config, observer.note, observer.columns)
     encoder, training = prepared.encoder, prepared.training
     flow = with_default(config.flow, len(training), encoder.layout)
-    train = _resolved(config, len(training), len(encoder.numbers))
+    train = _resolved(config, len(training), len(encoder.modelled))
     config = config.model_copy(update={"flow": flow, "train": train})
     density = build_density(flow, encoder.layout, config.seed).to(place)
     # A row outside its columns' bounds has no likelihood to compare; so many rows are enough to decide when to stop.

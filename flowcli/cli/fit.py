@@ -85,8 +85,8 @@ def fit(
 
     The folder's path is the only line on stdout.
 
-    Without a config the flow is chosen for the table: a maximum-likelihood linear map, then an
-    autoregressive spline flow sized by the number of rows.
+    Without a config the flow is chosen for the table: a mixture of autoregressive spline flows and of mixtures of
+    normals, weighted by how likely they find rows that they have not learned from.
 
     Example: flowcli fit houses.csv -c maf --context rooms,region -o runs/houses
     """

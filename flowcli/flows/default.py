@@ -25,9 +25,10 @@ PATIENCE, CUTS = 10, 3
 SECONDS_FOR_A_LAYER = 10e-3
 SECONDS_FOR_A_NUMBER = 0.9e-6
 SECONDS_FOR_ITS_UNITS = 8e-9
-# How long a fit may take; the time grows more slowly than the rows.
-SECONDS_FOR_A_THOUSAND_ROWS = 38.0
-FEWEST_EPOCHS, MOST_EPOCHS = 8, 600
+SECONDS_FOR_A_THOUSAND_ROWS = 40.0
+# For tables of up to so many rows.
+MOST_SECONDS = ((1_000, 40.0), (20_000, 250.0), (50_000, 500.0))
+FEWEST_EPOCHS, MOST_EPOCHS = 8, 1000
 # An epoch has about so many batches: side by side, small ones take as long as larger ones.
 BATCHES_OF_A_MIXTURE = 6
 
@@ -119,7 +120,8 @@ def default_training(config: TrainConfig, rows: int, features: int) -> TrainConf
     batch_size = config.batch_size or min(512, max(16, 2 ** round(math.log2(rows / BATCHES_OF_A_MIXTURE))))
     numbers = batch_size * _copies(rows) * layers * max(1, features)
     step = SECONDS_FOR_A_LAYER * layers + (SECONDS_FOR_A_NUMBER + SECONDS_FOR_ITS_UNITS * width) * numbers
-    seconds = SECONDS_FOR_A_THOUSAND_ROWS * max(1.0, rows / 1000) ** 0.6
+    # With a limit of the user's the clock decides, and the epochs are more than it will allow.
+    seconds = _seconds(rows, features) if config.max_time is None else 2 * config.max_time
     epochs = max(FEWEST_EPOCHS, round(seconds / step / math.ceil(rows / batch_size)))
     chosen = {
         "batch_size": batch_size,
@@ -129,6 +131,13 @@ def default_training(config: TrainConfig, rows: int, features: int) -> TrainConf
         "cuts": CUTS,
     }
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
+
+
+def _seconds(rows: int, features: int) -> float:
+    """What training may take: it grows more slowly than the rows, and some with the columns."""
+    most = next((seconds for up_to, seconds in MOST_SECONDS if rows <= up_to), math.inf)
+    seconds = SECONDS_FOR_A_THOUSAND_ROWS * max(1.0, rows / 1000) ** 0.6
+    return min(most, seconds * max(1.0, features / 10) ** 0.5)
 
 
 def mixes_all_columns(flow: FlowConfig | None) -> list[str]:
