@@ -28,6 +28,7 @@ from flowcli.evaluation.likelihood import summarize
 from flowcli.flows.build import build_density
 from flowcli.flows.default import default_training, with_default, with_split
 from flowcli.flows.density import Density, TableDensity
+from flowcli.flows.layout import Layout
 from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
 from flowcli.model import Model
@@ -137,7 +138,7 @@ def fit_table(
     prepared = prepare(source, surveyed, config, observer.note, observer.columns)
     encoder, training = prepared.encoder, prepared.training
     flow = with_default(config.flow, len(training), encoder.layout)
-    train = _resolved(config, len(training), len(encoder.modelled))
+    train = _resolved(config, len(training), encoder.layout)
     config = config.model_copy(update={"flow": flow, "train": train})
     density = build_density(flow, encoder.layout, config.seed).to(place)
     # A row outside its columns' bounds has no likelihood to compare; so many rows are enough to decide when to stop.
@@ -186,8 +187,8 @@ def fit_table(
     return Fitted(model, result, prepared.test_rows, test_log_prob)
 
 
-def _resolved(config: Config, rows: int, features: int) -> TrainConfig:
-    train = config.train if config.flow is not None else default_training(config.train, rows, features)
+def _resolved(config: Config, rows: int, layout: Layout) -> TrainConfig:
+    train = config.train if config.flow is not None else default_training(config.train, rows, layout)
     return resolve(train, rows)
 
 

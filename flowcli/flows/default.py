@@ -61,22 +61,22 @@ def with_split(config: Config, rows: int) -> Config:
 def with_default(flow: FlowConfig | None, rows: int, layout: Layout) -> FlowConfig:
     """The config's flow, or one that is chosen for the table: its transforms alone where just these are missing."""
     if flow is None:
-        plain = not (layout.labels or layout.ordinals or layout.context)
-        return default_mixture(rows, len(layout.numbers), plain)
+        return default_mixture(rows, layout)
     if flow.transforms is not None or flow.factors is not None or flow.mixture is not None:
         return flow
     chosen = FlowConfig.model_validate(default_chain(rows, len(layout.numbers)))
     return flow.model_copy(update={"repeat": chosen.repeat, "transforms": chosen.transforms})
 
 
-def default_mixture(rows: int, features: int, plain: bool) -> FlowConfig:
+def default_mixture(rows: int, layout: Layout) -> FlowConfig:
     """Flows that start differently, and mixtures of normals of many sizes; held-out rows decide what each counts.
 
-    Small tables get many small flows, large ones a few large ones. Only ``plain`` tables, of numbers alone, have
-    mixtures of normals, which depend on nothing.
+    Small tables get many small flows, large ones a few large ones. Only tables of numbers alone have mixtures of
+    normals, which depend on nothing; where there is a context, some flows have a base that depends on it.
     """
     members: list[dict[str, Any]] = []
-    if plain and features:
+    features = len(layout.numbers)
+    if features and not (layout.labels or layout.ordinals or layout.context):
         copies = FOLDS if rows <= MOST_FOLDED_ROWS else 1
         sizes = [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
         if rows > MOST_FOLDED_ROWS:
@@ -85,7 +85,10 @@ def default_mixture(rows: int, features: int, plain: bool) -> FlowConfig:
             {"copies": copies, "epochs": 0, "transforms": [], "base": {"gaussian_mixture": {"components": size}}}
             for size in sizes
         ]
-    members.append({"copies": _copies(rows), **default_chain(rows, features)})
+    chain = {"copies": _copies(rows), **default_chain(rows, features)}
+    members.append(chain)
+    if features and layout.context:
+        members.append({**chain, "base": {"conditional_normal": {"hidden": [_size(rows)[1]] * 2}}})
     return FlowConfig.model_validate({"mixture": members})
 
 
@@ -111,15 +114,17 @@ def default_chain(rows: int, features: int) -> dict[str, Any]:
     return {"repeat": layers, "transforms": steps}
 
 
-def default_training(config: TrainConfig, rows: int, features: int) -> TrainConfig:
+def default_training(config: TrainConfig, rows: int, layout: Layout) -> TrainConfig:
     """How the default mixture is trained: in about the time that a table of so many rows is worth.
 
     The time is guessed from the sizes alone, so that a second fit does the same.
     """
     layers, width = _size(rows)
     batch_size = config.batch_size or min(512, max(16, 2 ** round(math.log2(rows / BATCHES_OF_A_MIXTURE))))
+    features = len(layout.modelled)
     numbers = batch_size * _copies(rows) * layers * max(1, features)
     step = SECONDS_FOR_A_LAYER * layers + (SECONDS_FOR_A_NUMBER + SECONDS_FOR_ITS_UNITS * width) * numbers
+    step *= 2 if layout.context else 1
     # With a limit of the user's the clock decides, and the epochs are more than it will allow.
     seconds = _seconds(rows, features) if config.max_time is None else 2 * config.max_time
     epochs = max(FEWEST_EPOCHS, round(seconds / step / math.ceil(rows / batch_size)))
@@ -136,8 +141,8 @@ def default_training(config: TrainConfig, rows: int, features: int) -> TrainConf
 def _seconds(rows: int, features: int) -> float:
     """What training may take: it grows more slowly than the rows, and some with the columns."""
     most = next((seconds for up_to, seconds in MOST_SECONDS if rows <= up_to), math.inf)
-    seconds = SECONDS_FOR_A_THOUSAND_ROWS * max(1.0, rows / 1000) ** 0.6
-    return min(most, seconds * max(1.0, features / 10) ** 0.5)
+    seconds = SECONDS_FOR_A_THOUSAND_ROWS * math.pow(max(1.0, rows / 1000), 0.6)
+    return min(most, seconds * math.sqrt(max(1.0, features / 10)))
 
 
 def mixes_all_columns(flow: FlowConfig | None) -> list[str]:

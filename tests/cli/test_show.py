@@ -12,7 +12,7 @@ def test_show(cli, iris_run):
     done = cli("show", iris_run)
     assert (done.status, done.err) == (0, "")
     for words in (
-        "120 training",
+        "135 training",
         "sepal_length",
         "setosa, versicolor, virginica",
         "spline_autoregressive",
