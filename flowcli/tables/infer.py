@@ -130,7 +130,9 @@ def _infer(name: str, table: Table, wanted: ColumnConfig | None) -> Column:
     there = (text if text is not None else cells).drop_null()
     distinct = pc.count_distinct(there).as_py()
     if distinct == 1 and not holes:
-        return Column(name=name, kind="constant", reason="one value in every row", value=str(there[0].as_py()))
+        value = str(there[0].as_py())
+        typed = _cells(cells, (value,)) if not is_text(cells) or pa.types.is_boolean(cells.type) else "text"
+        return Column(name=name, kind="constant", reason="one value in every row", value=value, cells=typed)
     if kind in ("number", "continuous", "integer", "ordinal"):
         _require_numbers(name, table, numbers, kind)
     if kind == "ordinal":
@@ -314,6 +316,18 @@ def _coarser(values: npt.NDArray[np.float64], step: float, origin: float) -> tup
 def _off_grid(values: npt.NDArray[np.float64], step: float, origin: float) -> npt.NDArray[np.bool_]:
     steps = (values - origin) / step
     return np.abs(np.rint(steps) - steps) > 1e-2
+
+
+def numbers_of_rows(table: Table) -> list[str]:
+    """The typed number columns that are taken for identifiers of the rows, by their numbers or their names."""
+    found = []
+    for name in table.names:
+        if is_number_type(table.column(name)):
+            numbers = as_numbers(table.column(name))
+            values = numbers.values[~numbers.missing]
+            if _is_identifier(name, values, np.unique(values)):
+                found.append(name)
+    return found
 
 
 def _whole(value: float) -> bool:
