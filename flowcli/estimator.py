@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # One row has no spread; of fewer than these none is kept for validation.
 LEAST_ROWS = 2
-LEAST_FOR_VALIDATION = 10
+LEAST_FOR_VALIDATION = 5
 
 
 class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
@@ -35,7 +35,7 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     Arrays are of numbers, with NaN for a missing one; DataFrames of pandas or polars and Arrow tables may have labels,
     dates and all that ``flowcli fit`` models. No row is kept for a test, as that is up to scikit-learn: ``data.test``
-    is 0 unless the config says otherwise, and so is ``data.validation`` for fewer than ten rows.
+    is 0 unless the config says otherwise, and so is ``data.validation`` for fewer than five rows.
 
     Parameters:
         config: a preset's name, a config file, or a mapping of what a file would hold.

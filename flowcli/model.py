@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.programs.engine import ProgramEngine
 from flowcli.runs import resolve_model
 from flowcli.tables.arrays import integers, texts
-from flowcli.tables.frames import as_table, files_of, in_kind_of, library_of, written_as
+from flowcli.tables.frames import as_table, files_of, in_kind_of, is_single_row, library_of, written_as
 from flowcli.tables.table import Origin, Table
 from flowcli.transforms.support import PLACEHOLDER
 
@@ -190,7 +191,7 @@ class Model:
         names = [column.name for column in self.header.columns if column.kind != "identifier"]
         some = [repr(name) if "," in name else name for name in names[:MOST_SHOWN]]
         more = f" and {len(names) - MOST_SHOWN:,} more" if len(names) > MOST_SHOWN else ""
-        return f"Model of {len(names):,} columns: {', '.join(some)}{more}"
+        return f"Model of {len(names):,} column{'' if len(names) == 1 else 's'}: {', '.join(some)}{more}"
 
     def _table(self, table: TableLike, names: Sequence[str] | None = None) -> Table:
         """A table of any library, or files; ``names`` are an array's."""
@@ -290,10 +291,10 @@ class Model:
             UsageError: the model has context columns and ``given`` is missing or lacks one; or it has none.
             DataError: a given value does not fit its column.
         """
-        if n < 0:
-            raise UsageError(f"n is a number of rows; got {n}")
-        context = None if given is None else self._table(given, [column.name for column in self.encoder.context])
-        cells = pa.concat_tables(self.sample_chunks(n, context, seed))
+        for name, value in (("n", n), ("seed", 0 if seed is None else seed)):
+            if not isinstance(value, Integral) or value < 0:
+                raise UsageError(f"{name} is a whole number from 0 on; got {value!r}")
+        cells = pa.concat_tables(self.sample_chunks(n, given, seed))
         return written_as(cells, as_ or library_of(given))
 
     def as_pyro(self, given: TableLike | None = None) -> FlowDistribution:
@@ -311,13 +312,13 @@ class Model:
         from flowcli.pyro_distribution import of_columns
 
         context = self._given(given)[0]
-        alone = given is None or (isinstance(given, Mapping) and all(map(np.isscalar, given.values())))
-        return of_columns(self.encoder.columns, self.density, self.device, context[0] if alone else context)
+        single = given is None or is_single_row(given)
+        return of_columns(self.encoder.columns, self.density, self.device, context[0] if single else context)
 
     def sample_chunks(
         self,
         n: int,
-        given: Table | None = None,
+        given: TableLike | None = None,
         seed: int | None = None,
         set_to: Mapping[str, str] | None = None,
         needed: int | None = None,
@@ -386,6 +387,9 @@ class Model:
         if not names:
             raise UsageError("the model has no context columns: there is nothing that could be given")
         table = self._table(given, names)
+        others = [name for name in table.names if name not in names]
+        if others and is_single_row(given):
+            raise UsageError(f"given: {', '.join(map(repr, others))} not among the context columns, {', '.join(names)}")
         missing = [name for name in names if name not in table.names]
         if missing:
             raise UsageError(f"the model is conditional: give a value for {', '.join(missing)} too")
@@ -432,7 +436,10 @@ def unpickled(content: bytes, device: str) -> Model:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "unpickled"
         file.write_bytes(content)
-        return Model.load(file, device)
+        try:
+            return Model.load(file, device)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(file), "the pickled model")) from None
 
 
 def _refuse_bad(encoded: Encoded, table: Table) -> None:

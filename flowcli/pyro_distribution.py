@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
+from torch.distributions.constraints import Constraint
 
 from flowcli.errors import ModelError
 from flowcli.flows.density import TableDensity
@@ -18,7 +19,7 @@ from flowcli.preprocess.numbers import NEXT_TO_BOUND
 from flowcli.tables.columns import Column
 from flowcli.transforms.support import DOMAINS, PLACEHOLDER
 
-# torch has no types for how they are made.
+# How constraints are made has no types in torch.
 _make: Any = constraints
 
 
@@ -33,7 +34,7 @@ class FlowDistribution(TorchDistribution):
     ``log_prob`` is differentiable in the value. Samples depend on no parameter, so that they count as reparametrised.
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - the base class has it so
+    arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012 - the base class has it so
     has_rsample = True
 
     def __init__(
@@ -55,12 +56,12 @@ class FlowDistribution(TorchDistribution):
         super().__init__(context.shape[:-1], torch.Size([len(columns)]), validate_args=validate_args)
 
     @property
-    def support(self) -> constraints.Constraint:
+    def support(self) -> Constraint:
         """Where there is a density; real vectors where no column has a bound."""
         if not bool(self._above_zero.any()):
             return constraints.real_vector
         each = [_constraint(column) for column in self._kinds]
-        return _make.independent(_make.cat(each, dim=-1, lengths=[1] * len(each)), 1)
+        return cast(Constraint, _make.independent(_make.cat(each, dim=-1, lengths=[1] * len(each)), 1))
 
     def expand(self, batch_shape: Any, _instance: FlowDistribution | None = None) -> FlowDistribution:
         """The same distribution, over a larger batch."""
@@ -131,12 +132,11 @@ def _obstacle(column: Column) -> str:
     return " and ".join(word for word, so in (("spikes", bool(column.spikes)), ("missing cells", column.missing)) if so)
 
 
-def _constraint(column: Column) -> constraints.Constraint:
+def _constraint(column: Column) -> Constraint:
     """Where a column has a density: from where to where its map is defined."""
     above_zero, below_one = DOMAINS[column.map]
     if below_one:
-        return _make.interval(*sorted((column.mean, column.mean + column.scale)))
+        return cast(Constraint, _make.interval(*sorted((column.mean, column.mean + column.scale))))
     if above_zero:
-        end = column.mean
-        return _make.greater_than_eq(end) if column.scale > 0 else _make.less_than(end)
+        return cast(Constraint, (_make.greater_than_eq if column.scale > 0 else _make.less_than)(column.mean))
     return constraints.real

@@ -101,6 +101,15 @@ def in_kind_of(value: object, cells: pa.Table) -> Any:
     return written
 
 
+def is_single_row(value: object) -> bool:
+    """Whether it is a mapping of columns with one value each, rather than with a list of them."""
+    return isinstance(value, Mapping) and all(map(_is_single, value.values()))
+
+
+def _is_single(cells: Any) -> bool:
+    return isinstance(cells, (str, bytes)) or getattr(cells, "ndim", 1) == 0 or not hasattr(cells, "__len__")
+
+
 def is_frame(value: object) -> bool:
     """Whether it has columns of its own, with names."""
     return any(hasattr(value, way) for way in ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", "columns"))
@@ -166,21 +175,23 @@ def _column(cells: Any, source: str, name: str) -> pa.Array | pa.ChunkedArray:
     """
     if isinstance(cells, (pa.Array, pa.ChunkedArray)):
         return cells
-    if isinstance(cells, (str, bytes)) or not hasattr(cells, "__len__"):
+    if _is_single(cells):
         cells = [cells]
+    if getattr(cells, "ndim", 1) != 1:
+        raise DataError(f"{source}: column {name!r} is an array of {cells.ndim} dimensions; a column has one")
     try:
         if isinstance(cells, np.ma.MaskedArray):
             return pa.array(np.ma.getdata(cells), mask=np.ma.getmaskarray(cells))
         return pa.array(cells, from_pandas=True)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        return _mixed(cells, source, name, error)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return _mixed(cells, source, name)
 
 
-def _mixed(cells: Any, source: str, name: str, error: Exception) -> pa.Array:
+def _mixed(cells: Any, source: str, name: str) -> pa.Array:
     """Numbers and texts beside each other, as text: what they mean is told as of a file that has them.
 
     Raises:
-        DataError: there is something else among them, or it is no list of cells.
+        DataError: there is something else among them.
     """
     found: list[str | None] = []
     for row, cell in enumerate(cells, 1):
@@ -189,8 +200,7 @@ def _mixed(cells: Any, source: str, name: str, error: Exception) -> pa.Array:
         elif cell is None or type(cell).__name__ in ("NAType", "NaTType"):
             found.append(None)
         else:
-            what = _first_line(error) if row == 1 and np.ndim(cells) != 1 else f"holds {type(cell).__name__}"
-            raise DataError(f"{source}: row {row}, column {name!r}: {what}")
+            raise DataError(f"{source}: row {row}, column {name!r}: holds {type(cell).__name__}")
     return texts(found)
 
 
