@@ -112,7 +112,7 @@ def _is_single(cells: Any) -> bool:
 
 def is_frame(value: object) -> bool:
     """Whether it has columns of its own, with names."""
-    return any(hasattr(value, way) for way in ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", "columns"))
+    return any(hasattr(value, way) for way in ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__"))
 
 
 def _is_of(library: str, value: object) -> bool:
