@@ -128,7 +128,7 @@ def test_a_config_as_a_mapping_a_file_and_a_preset(frame: pd.DataFrame, tmp_path
 def test_max_time(frame: pd.DataFrame) -> None:
     assert flowcli.fit(frame, max_time=0.01, device="cpu").header.metrics["stopped_by"] == "max_time"
     assert flowcli.fit(frame, "gaussian", max_time="2m").header.config.train.max_time == 120
-    with pytest.raises(ConfigError, match="max_time: .*90s, 10m"):
+    with pytest.raises(ConfigError, match=r"max_time: .*90s, 10m"):
         flowcli.fit(frame, max_time="soon")
 
 
@@ -156,7 +156,7 @@ def test_frames_give_frames_and_arrays_arrays(frame: pd.DataFrame) -> None:
     model = flowcli.fit(array, "gaussian", device="cpu")
     np.testing.assert_allclose(model.decode(model.encode(array)), array)
     assert model.sample(5, seed=0, as_="numpy").shape == (5, 2)
-    with pytest.raises(DataError, match="no column 'x1', 'x2'; it has 'x', 'y', 'kind'"):
+    with pytest.raises(DataError, match=r"no column 'x1' .* it has 'x', 'y', 'kind'"):
         model.log_prob(frame)
 
 
@@ -204,7 +204,7 @@ def test_a_model_is_pickled_as_the_contents_of_its_file(frame: pd.DataFrame, tmp
     assert float(done.stdout) == pytest.approx(expected.sum()), done.stderr
     start = content.index(model.to_bytes())
     damaged = content[: start + 500] + bytes([content[start + 500] ^ 1]) + content[start + 501 :]
-    with pytest.raises(ModelError, match="^the pickled model: "):
+    with pytest.raises(ModelError, match=r"^the pickled model: "):
         pickle.loads(damaged)
 
 

@@ -80,7 +80,7 @@ def test_numbers_and_texts_beside_each_other_are_texts_as_in_a_file() -> None:
     frame = pd.DataFrame({"c": [1, "a", 2.5, None, True]})
     assert as_table(frame).column("c").to_pylist() == ["1", "a", "2.5", None, "True"]
     strays = pd.DataFrame({"c": [*np.linspace(0.1, 7, 50).tolist(), "oops"]}, dtype=object)
-    with pytest.raises(DataError, match="'c' .not a number: 'oops' in row 51"):
+    with pytest.raises(DataError, match=r"'c' .not a number: 'oops' in row 51"):
         infer_columns(as_table(strays))
 
 
