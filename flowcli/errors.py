@@ -44,8 +44,11 @@ class Interrupted(FlowcliError):
     exit_code = 130
 
 
-class DataError(FlowcliError):
-    """The table cannot be read, or does not fit what was asked (exit status 1)."""
+class DataError(FlowcliError, ValueError):
+    """The table cannot be read, or does not fit what was asked (exit status 1).
+
+    A ``ValueError`` as well, which other libraries take for what is wrong with data.
+    """
 
 
 class ModelError(FlowcliError):

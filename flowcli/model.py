@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,28 +17,33 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flowcli.checked_models import is_remembered, remember
-from flowcli.errors import DataError, FlowcliError, ModelError, UsageError
+from flowcli.errors import DataError, ModelError, UsageError
+from flowcli.files import written_whole
 from flowcli.model_file import ModelFile, ModelHeader, load_arrays, model_bytes, read_model_file
 from flowcli.preprocess.encoder import Encoded, TableEncoder
 from flowcli.programs.engine import ProgramEngine
 from flowcli.programs.mixture import MixtureProgramEngine, engine_of
 from flowcli.runs import resolve_model
 from flowcli.tables.arrays import integers, texts
-from flowcli.tables.table import Origin, Table, from_dataframe
+from flowcli.tables.frames import as_table, files_of, in_kind_of, is_single_row, library_of, written_as
+from flowcli.tables.table import Origin, Table
 from flowcli.transforms.support import PLACEHOLDER
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
     from flowcli.flows.density import Density
     from flowcli.flows.drawn import Drawn
     from flowcli.flows.engine import TorchEngine
+    from flowcli.pyro_distribution import FlowDistribution
+    from flowcli.tables.frames import Library, TableLike
 
 Floats = npt.NDArray[np.float64]
 
 SCORING_CHUNK = 4096
 SAMPLING_CHUNK = 4096
+# Names of columns, where a model is shown.
+MOST_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,23 @@ class Model:
 
     Weights are trained in float32; scores, latents and samples are computed in float64, so that they do
     not depend on how rows are batched (with ``ffjord``, to the tolerance of its solver).
+
+    A table is what :func:`flowcli.fit` takes, and what comes back is of the same library: a DataFrame of pandas (with
+    the index of the one given) or polars, an Arrow table, an array; of files and mappings, a DataFrame of pandas.
+    Columns are found by their names, an array's, by default, being ``x1..xd``.
+
+    A model is pickled as the contents of its file, which are checked when it is unpickled like any file.
+
+    Example:
+        >>> import flowcli
+        >>> model = flowcli.fit("data/iris.csv", "conditional", train__epochs=1)
+        >>> flowers = {"sepal_length": 5, "sepal_width": 3.4, "species": "setosa"}
+        >>> model.sample(2, given=flowers, seed=0)[["species", "sepal_length"]]
+          species  sepal_length
+        0  setosa             5
+        1  setosa             5
+        >>> float(model.log_prob(flowers | {"petal_length": 7.0, "petal_width": 0.1})[0]) < -10
+        True
     """
 
     def __init__(
@@ -158,9 +182,38 @@ class Model:
         programs, constants = record_programs(self.density, self.encoder.context_features)
         return model_bytes(self.header, tensors, programs, constants)
 
-    def score(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> Scores:
+    def save(self, path: str | Path) -> None:
+        """Write the model file, whole or not at all; a file that is there is replaced.
+
+        Raises:
+            FlowcliError: it cannot be written.
+        """
+        content = self.to_bytes()
+        with written_whole(Path(path)) as stream:
+            stream.write(content)
+
+    def __reduce__(self) -> tuple[Callable[[bytes, str], Model], tuple[bytes, str]]:
+        # Where it is unpickled there may be no GPU.
+        return unpickled, (self.to_bytes(), "cpu" if self.device.type == "cpu" else "auto")
+
+    def __repr__(self) -> str:
+        names = [column.name for column in self.header.columns if column.kind != "identifier"]
+        some = [repr(name) if "," in name else name for name in names[:MOST_SHOWN]]
+        more = f" and {len(names) - MOST_SHOWN:,} more" if len(names) > MOST_SHOWN else ""
+        return f"Model of {len(names):,} column{'' if len(names) == 1 else 's'}: {', '.join(some)}{more}"
+
+    def _table(self, table: TableLike, names: Sequence[str] | None = None) -> Table:
+        """A table of any library, or files; ``names`` are an array's."""
+        files = files_of(table)
+        if files is not None:
+            from flowcli.tables.read import read_table
+
+            return read_table(files, self.header.config.data.encoding)
+        return as_table(table, names=names)
+
+    def score(self, table: TableLike, on_bad_row: str = "error") -> Scores:
         """Like :meth:`log_prob`, and which rows have a label that training had not."""
-        table = _as_table(table)
+        table = self._table(table)
         encoded = self._encoded(table, on_bad_row)
         log_prob = self.score_encoded(encoded, table.last_row)
         good = np.ones(len(log_prob), dtype=bool)
@@ -187,7 +240,7 @@ class Model:
             log_prob[rows][part.outside] = -np.inf
         return log_prob
 
-    def log_prob(self, table: Table | pd.DataFrame, on_bad_row: str = "error") -> npt.NDArray[np.float64]:
+    def log_prob(self, table: TableLike, on_bad_row: str = "error") -> npt.NDArray[np.float64]:
         """Log-likelihood of each row in nats, ``(n,)``, given its context columns.
 
         A row with a label that training had not has probability zero: ``-inf``.
@@ -200,48 +253,85 @@ class Model:
         """
         return self.score(table, on_bad_row).log_prob
 
-    def encode(self, table: Table | pd.DataFrame) -> pa.Table:
+    def encode(self, table: TableLike) -> Any:
         """Latents ``z1..zd``, then label, ordinal and context columns as they are, and the states of partial ones.
+
+        In the kind of the table.
 
         Raises:
             DataError: columns are missing, or a row cannot be encoded.
         """
-        table = _as_table(table)
-        encoded = self._encoded(table, "error")
-        self._refuse_unseen(encoded, table)
+        rows = self._table(table)
+        encoded = self._encoded(rows, "error")
+        self._refuse_unseen(encoded, rows)
         if encoded.outside.any():
-            raise DataError(f"{table.locate(int(encoded.outside.argmax()))}: a number is beyond its column's bounds")
-        engine = self._engine("encode", table.last_row)
+            raise DataError(f"{rows.locate(int(encoded.outside.argmax()))}: a number is beyond its column's bounds")
+        engine = self._engine("encode", rows.last_row)
         width = len(self.encoder.layout.numbers) + bool(engine.components)
-        latent = engine.encode(encoded) if len(table) else np.empty((0, width))
-        return self.encoder.latent_cells(latent, encoded.labels, table)
+        latent = engine.encode(encoded) if len(rows) else np.empty((0, width))
+        return in_kind_of(table, self.encoder.latent_cells(latent, encoded.labels, rows))
 
-    def decode(self, table: Table | pd.DataFrame) -> pa.Table:
-        """Rows in the data's columns from rows of :meth:`encode`.
+    def decode(self, table: TableLike) -> Any:
+        """Rows in the data's columns from rows of :meth:`encode`, in the kind of the table.
 
         Raises:
             DataError: columns are missing, or a row cannot be decoded.
         """
-        table = _as_table(table)
-        engine = self._engine("decode", table.last_row)
-        encoded = self.encoder.encode_latent(table, engine.components)
-        _refuse_bad(encoded, table)
-        self._refuse_unseen(encoded, table)
-        numbers = engine.decode(encoded) if len(table) else encoded.numbers[:, : len(self.encoder.layout.numbers)]
+        components = self.components
+        rows = self._table(table, self.encoder.names_in_latent_cells(mixture=bool(components)))
+        encoded = self.encoder.encode_latent(rows, components)
+        _refuse_bad(encoded, rows)
+        self._refuse_unseen(encoded, rows)
+        engine = self._engine("decode", rows.last_row)
+        numbers = engine.decode(encoded) if len(rows) else encoded.numbers[:, : len(self.encoder.layout.numbers)]
         broken = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
         if len(broken):
-            raise DataError(f"{table.locate(int(broken[0]))}: no row of the model has these latents")
-        return self.encoder.decode(numbers, encoded.labels, encoded.ordinals, table.cells, rounded=False)
+            raise DataError(f"{rows.locate(int(broken[0]))}: no row of the model has these latents")
+        decoded = self.encoder.decode(numbers, encoded.labels, encoded.ordinals, rows.cells, rounded=False)
+        return in_kind_of(table, decoded)
 
-    def sample(self, n: int, given: Table | pd.DataFrame | None = None, seed: int | None = None) -> pd.DataFrame:
-        """Draw ``n`` rows, or ``n`` for each row of ``given``; see :meth:`sample_chunks`."""
-        frame: pd.DataFrame = pa.concat_tables(self.sample_chunks(n, given, seed)).to_pandas()
-        return frame
+    def sample(
+        self, n: int, given: TableLike | None = None, seed: int | None = None, as_: Library | None = None
+    ) -> Any:
+        """Draw ``n`` rows, or ``n`` for each row of ``given``; the same rows for the same ``seed``.
+
+        Args:
+            given: the context columns; needed when the model has any. A mapping may hold one value for each of them.
+            as_: the library of the result, ``pandas``, ``polars``, ``arrow`` or ``numpy``; by default that of
+                ``given``, else pandas.
+
+        Raises:
+            UsageError: the model has context columns and ``given`` is missing or lacks one; or it has none.
+            DataError: a given value does not fit its column.
+        """
+        for name, value in (("n", n), ("seed", 0 if seed is None else seed)):
+            if not isinstance(value, Integral) or value < 0:
+                raise UsageError(f"{name} is a whole number from 0 on; got {value!r}")
+        cells = pa.concat_tables(self.sample_chunks(n, given, seed))
+        return written_as(cells, as_ or library_of(given))
+
+    def as_pyro(self, given: TableLike | None = None) -> FlowDistribution:
+        """The density as a Pyro distribution over its number columns, in the data's own units.
+
+        Args:
+            given: the context columns; needed when the model has any. One row each gives a batch, one value each (in
+                a mapping) none.
+
+        Raises:
+            ModelError: a column that is modelled is no number, or may be missing or on a spike.
+            UsageError: the model has context columns and ``given`` is missing or lacks one; or it has none.
+            DataError: a given value does not fit its column.
+        """
+        from flowcli.pyro_distribution import of_columns
+
+        context = self._given(given)[0]
+        single = given is None or is_single_row(given)
+        return of_columns(self.encoder.columns, self.density, self.device, context[0] if single else context)
 
     def sample_chunks(
         self,
         n: int,
-        given: Table | pd.DataFrame | None = None,
+        given: TableLike | None = None,
         seed: int | None = None,
         set_to: Mapping[str, str] | None = None,
         needed: int | None = None,
@@ -300,14 +390,19 @@ class Model:
         )
         return row, self.density.factors_of(*positions)
 
-    def _given(self, given: Table | pd.DataFrame | None) -> tuple[npt.NDArray[np.float64], pa.Table | None]:
+    def _given(self, given: TableLike | None) -> tuple[npt.NDArray[np.float64], pa.Table | None]:
         """The encoded context ``(m, c)`` and its cells; one empty row when the model has no context."""
         names = [column.name for column in self.encoder.context]
         if given is None:
             if names:
                 raise UsageError(f"the model is conditional: give a value for {', '.join(names)}")
             return np.empty((1, 0)), None
-        table = _as_table(given)
+        if not names:
+            raise UsageError("the model has no context columns: there is nothing that could be given")
+        table = self._table(given, names)
+        others = [name for name in table.names if name not in names]
+        if others and is_single_row(given):
+            raise UsageError(f"given: {', '.join(map(repr, others))} not among the context columns, {', '.join(names)}")
         missing = [name for name in names if name not in table.names]
         if missing:
             raise UsageError(f"the model is conditional: give a value for {', '.join(missing)} too")
@@ -344,13 +439,19 @@ def program_engine(file: ModelFile) -> ProgramEngine | MixtureProgramEngine | No
     return engine_of(str(file.path), file.programs, load_arrays(file), widths, sizes)
 
 
-def _as_table(table: Table | pd.DataFrame) -> Table:
-    if isinstance(table, Table):
-        return table
-    pandas: Any = sys.modules.get("pandas")
-    if pandas is not None and isinstance(table, pandas.DataFrame):
-        return from_dataframe(table)
-    raise FlowcliError(f"a table is a pandas DataFrame or a flowcli Table; got {type(table).__name__}")
+def unpickled(content: bytes, device: str) -> Model:
+    """A model from the contents of its file, with every check that a file gets.
+
+    Raises:
+        ModelError: they are damaged.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "unpickled"
+        file.write_bytes(content)
+        try:
+            return Model.load(file, device)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(file), "the pickled model")) from None
 
 
 def _refuse_bad(encoded: Encoded, table: Table) -> None:

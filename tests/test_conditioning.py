@@ -19,7 +19,8 @@ from flowcli.expression import Expression
 from flowcli.fitting import fit_table
 from flowcli.model import Model
 from flowcli.tables.columns import Column
-from flowcli.tables.table import Table, from_dataframe
+from flowcli.tables.frames import as_table
+from flowcli.tables.table import Table
 
 
 def column(name: str, kind: str, **more: Any) -> Column:
@@ -294,7 +295,7 @@ EYES = [column("eyes", "number", decimals=0), column("sides", "number", decimals
 
 
 def thrown(n: int, seed: int, sides: list[str] | None = None, given: str = "6") -> pd.DataFrame:
-    table = None if sides is None else from_dataframe(pd.DataFrame({"sides": sides}), "sides.csv")
+    table = None if sides is None else as_table(pd.DataFrame({"sides": sides}), "sides.csv")
     parts = list(Rejection(Condition(EYES, {"eyes": given})).draw(cast(Model, Die()), n, table, seed))
     assert parts[0].num_rows == 0
     return pa.concat_tables(parts).to_pandas()
@@ -337,7 +338,7 @@ def test_kept_rows_follow_the_model_s_conditional() -> None:
     one = rng.choice(["a", "b"], 600)
     two = np.where(rng.random(600) < 0.7, np.where(one == "a", "x", "y"), rng.choice(["x", "y", "z"], 600))
     frame = pd.DataFrame({"one": one, "two": two, "size": np.where(one == "a", 0.0, 2.0) + rng.normal(size=600)})
-    model = fit_table(from_dataframe(frame), load_config(None, ["train.epochs=5", "seed=1"]), device="cpu").model
+    model = fit_table(as_table(frame), load_config(None, ["train.epochs=5", "seed=1"]), device="cpu").model
     # p(two | one = a): the joint probabilities of the labels are integrals over the number.
     grid = np.linspace(-15, 20, 3501)
     joint = {}

@@ -11,9 +11,9 @@ from flowcli.config.load import load_config
 from flowcli.errors import DataError
 from flowcli.fitting import fit_table
 from flowcli.preparing import Prepared, prepare, survey_for
+from flowcli.tables.frames import as_table
 from flowcli.tables.source import InFiles
 from flowcli.tables.split import TEST, TRAINING, VALIDATION, Split
-from flowcli.tables.table import from_dataframe
 
 ROWS = 3000
 
@@ -58,7 +58,7 @@ def test_rows_of_a_table_that_is_not_kept(files, missing):
     part_of = Split(0.1, 0.2, 0).parts(np.arange(len(frame)))
     assert found.test_rows.tolist() == (frame.index[part_of == TEST] + 1).tolist()
     for part, encoded in ((TRAINING, found.training), (VALIDATION, found.validation), (TEST, found.test)):
-        expected = found.encoder.encode(from_dataframe(frame[part_of == part]))
+        expected = found.encoder.encode(as_table(frame[part_of == part]))
         for name in ("numbers", "labels", "ordinals", "context"):
             np.testing.assert_allclose(
                 np.asarray(getattr(encoded, name)), getattr(expected, name), rtol=1e-6, atol=1e-6, err_msg=name

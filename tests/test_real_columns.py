@@ -15,7 +15,7 @@ import flowcli
 from flowcli.conditioning import settable
 from flowcli.errors import ConfigError, DataError
 from flowcli.model import Model
-from flowcli.tables.table import from_dataframe
+from flowcli.tables.frames import as_table
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 QUICK = {"train__epochs": 3, "train__batch_size": 256}
@@ -98,10 +98,10 @@ def test_beyond_a_bound_the_density_is_zero(model: Model) -> None:
 
 def test_encode_and_decode(model: Model) -> None:
     rows = made().head(200)
-    latent = model.encode(rows).to_pandas()
+    latent = model.encode(rows)
     held = rows["amount"].notna() & (rows["amount"] != 0)
     assert latent[["z1", "z2"]].isna().sum(axis=1).tolist() == (~held).astype(int).tolist()
-    back = model.decode(latent).to_pandas()
+    back = model.decode(latent)
     np.testing.assert_allclose(back["amount"], rows["amount"], rtol=1e-6)
     np.testing.assert_allclose(back["height"], rows["height"], rtol=1e-6)
     assert back["kind"].fillna("-").tolist() == rows["kind"].fillna("-").tolist()
@@ -256,7 +256,7 @@ def test_rows_outside_are_as_they_are_for_the_baseline() -> None:
     """Scoring encoded rows leaves them as they were: what compares with the model sees the same numbers."""
     model = flowcli.fit(made(), **QUICK)
     rows = pd.DataFrame({"kind": "a", "amount": [-3.0, 2.0], "height": 10.0})
-    encoded = model.encoder.encode(from_dataframe(rows))
+    encoded = model.encoder.encode(as_table(rows))
     before = encoded.numbers.copy()
     assert model.score_encoded(encoded).tolist() == model.log_prob(rows).tolist()
     np.testing.assert_array_equal(encoded.numbers, before)

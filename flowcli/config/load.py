@@ -21,23 +21,29 @@ LONGEST_QUOTE = 200
 
 
 def load_config(
-    file_or_preset: str | None = None,
+    config: str | Path | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     options: Mapping[str, tuple[str, Any]] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Read a config file or a preset, apply ``key=value`` overrides, then options, and check all of it.
+    """Read a config, apply ``key=value`` overrides, then options, and check all of it.
 
     Args:
+        config: a file, a preset's name, or what a file would hold.
         options: dotted key and value by the name under which a message is to speak of it, as
             ``{"--seed": ("seed", 3)}``.
+        defaults: values of dotted keys that the config does not have.
 
     Raises:
         ConfigError: with one line for each mistake, ``file:line:column: what is wrong``.
         UsageError: there is no such file or preset.
     """
-    source = Source("config", {}) if file_or_preset is None else read_source(file_or_preset)
+    source = _source(config)
     if not isinstance(source.value, dict):
         raise ConfigError([f"{source.where(())}: a config is a mapping with the keys {_listed(Config.model_fields)}"])
+    for key, value in (defaults or {}).items():
+        if not _says(source.value, key):
+            _set(source.value, key, value, key)
     labels: dict[tuple[str | int, ...], str] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -46,16 +52,46 @@ def load_config(
         label = f"--set {key}"
         labels[_set(source.value, key, parse_yaml(text, label).value if text else None, label)] = label
     for label, (key, value) in (options or {}).items():
-        labels[_set(source.value, key, value, label)] = label
+        labels[_set(source.value, key, _plain(value), label)] = label
     try:
-        config = Config.model_validate(source.value)
+        checked = Config.model_validate(source.value)
     except ValidationError as error:
         raise ConfigError(list(_problems(error, source, labels))) from None
-    for key, path, file in ((key, ("data", key), getattr(config.data, key)) for key in ("validation", "test")):
+    for key, path, file in ((key, ("data", key), getattr(checked.data, key)) for key in ("validation", "test")):
         if isinstance(file, str) and not is_plain_file(file):
             place = next((label for set_path, label in labels.items() if set_path == path), source.where(path))
             raise ConfigError([f"{place}: 'data.{key}': {file} is not a regular file"])
-    return config
+    return checked
+
+
+def _source(config: str | Path | Mapping[str, Any] | None) -> Source:
+    if config is None or isinstance(config, Mapping):
+        return Source("config", _plain(config or {}))
+    if not isinstance(config, (str, Path)):
+        raise UsageError(f"a config is a file, a preset's name or a mapping; got {type(config).__name__}")
+    return read_source(str(config))
+
+
+def _plain(value: Any) -> Any:
+    """What a program gives as a file would have it: lists for tuples and arrays, names for paths."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _says(value: Any, key: str) -> bool:
+    """Whether a config has a dotted key, or something in its place that cannot have it."""
+    for part in key.split("."):
+        if not isinstance(value, dict):
+            return value is not None
+        if part not in value:
+            return False
+        value = value[part]
+    return True
 
 
 def is_plain_file(name: str) -> bool:

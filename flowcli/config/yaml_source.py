@@ -44,7 +44,9 @@ class Source:
         return self.places.get(path, (1, 1))
 
     def where(self, path: Path) -> str:
-        """The position as ``file:line:column``."""
+        """The position as ``file:line:column``; the name alone, where there is no text."""
+        if not self.places:
+            return self.name
         line, column = self.position(path)
         return f"{self.name}:{line}:{column}"
 

@@ -230,7 +230,7 @@ class TableEncoder:
             cells[column.name] = _as_integers(ordinals[:, position] + round(column.mean))
         for column in self.columns:
             if column.kind == "constant":
-                cells[column.name] = texts([column.value or None] * len(numbers))
+                cells[column.name] = _typed(texts([column.value or None] * len(numbers)), column)
             elif column.context and context is not None:
                 cells[column.name] = context.column(column.name)
         return pa.table({c.name: cells[c.name] for c in self.columns if c.kind != "identifier"})
@@ -255,6 +255,11 @@ class TableEncoder:
             elif column in self.discrete or column in self.context:
                 cells[column.name] = table.column(column.name)
         return pa.table(cells)
+
+    def names_in_latent_cells(self, mixture: bool) -> list[str]:
+        """The columns of :meth:`latent_cells`, in order."""
+        beside = [c.name for c in self.columns if c in self.partial or c in self.discrete or c in self.context]
+        return [*self._latent_names(mixture), *beside]
 
     def _encode_context(self, table: Table, bad: dict[int, str]) -> Floats:
         features: list[Floats] = [np.empty((len(table), 0))]
@@ -432,5 +437,10 @@ def _as_integers(values: Floats, missing: Flags | None = None) -> pa.Array:
 def _label_cells(codes: Codes, column: Column) -> pa.Array:
     """Labels as they were written, typed where the training rows' were."""
     words: Any = texts([*column.categories, *([None] if column.missing else [])])
+    return pc.take(_typed(words, column), integers(codes))
+
+
+def _typed(words: pa.Array, column: Column) -> pa.Array:
+    """Words as cells of the type that the training rows' had."""
     kind = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}[column.cells]
-    return pc.take(pc.cast(words, kind), integers(codes))
+    return pc.cast(words, kind)

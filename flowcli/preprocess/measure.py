@@ -113,7 +113,9 @@ def _numbers(column: Column, values: Floats, spikes: bool, maps: bool) -> dict[s
     if not len(values):
         return {**constant, "reason": "every cell of the training rows is missing"}
     if values.std() == 0 and not column.missing:
-        return {**constant, "value": _shortest(float(values[0]))}
+        value = _shortest(float(values[0]))
+        typed = "text" if column.kind == "date" else "number" if not value.lstrip("-").isdigit() else "integer"
+        return {**constant, "value": value, "cells": typed}
     mean, scale = float(values.mean()), float(values.std()) or 1.0
     if column.kind == "ordinal":
         mean, scale = _middle(values, scale)

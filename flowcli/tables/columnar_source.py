@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 
 from flowcli.tables.streams import BLOCK_BYTES
+from flowcli.tables.table import without_views
 
 if TYPE_CHECKING:
     from pyarrow import parquet
@@ -67,9 +68,9 @@ def _tables(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
     empty = True
     for batch in batches:
         empty = False
-        yield pa.Table.from_batches([batch])
+        yield without_views(pa.Table.from_batches([batch]))
     if empty:
-        yield schema.empty_table()
+        yield without_views(schema.empty_table())
 
 
 @contextmanager

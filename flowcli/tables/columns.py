@@ -36,8 +36,8 @@ class Column:
     ``decimals``: digits written after the point.
 
     ``ordinal``: whole numbers around ``mean`` (their median), of this spread, each with a probability.
-    ``label``: one of ``categories``, written as ``cells``. ``constant``: always ``value``, and no part of the
-    density. ``identifier``: left out.
+    ``label``: one of ``categories``, written as ``cells``. ``constant``: always ``value``, written likewise, and no
+    part of the density. ``identifier``: left out.
 
     ``missing``: whether a cell may be missing, which then has a probability. ``fill``: what stands in for a missing
     cell instead. A ``context`` column is given, not modelled.
@@ -86,6 +86,8 @@ class Column:
         written = _WRITTEN[self.cells]
         if not all(written.fullmatch(category) for category in self.categories):
             raise ValueError(f"column {self.name!r}: its categories are not all of the type {self.cells}")
+        if self.kind == "constant" and self.value and not written.fullmatch(self.value):
+            raise ValueError(f"column {self.name!r}: its value is not of the type {self.cells}")
         if self.kind == "date" and not _is_date_format(self.date_format):
             raise ValueError(f"column {self.name!r}: its dates are in no format that is known")
 

@@ -100,7 +100,7 @@ def infer_columns(
     if refused:
         raise DataError(
             f"{table.source()}: these columns cannot be modelled: {_told(refused)}. "
-            "Leave them out with --drop NAME,NAME, or mend them"
+            "Leave them out (--drop NAME,NAME, or data.drop), or mend them"
         )
     if not any(not column.context and column.kind not in ("constant", "identifier") for column in columns):
         why = _told([f"{c.name!r} ({'given' if c.context else c.reason.removesuffix(LEFT_OUT)})" for c in columns])
@@ -130,12 +130,15 @@ def _infer(name: str, table: Table, wanted: ColumnConfig | None) -> Column:
     there = (text if text is not None else cells).drop_null()
     distinct = pc.count_distinct(there).as_py()
     if distinct == 1 and not holes:
-        return Column(name=name, kind="constant", reason="one value in every row", value=str(there[0].as_py()))
+        value = str(there[0].as_py())
+        typed = _cells(cells, (value,)) if not is_text(cells) or pa.types.is_boolean(cells.type) else "text"
+        return Column(name=name, kind="constant", reason="one value in every row", value=value, cells=typed)
     if kind in ("number", "continuous", "integer", "ordinal"):
         _require_numbers(name, table, numbers, kind)
     if kind == "ordinal":
         return Column(name=name, kind="ordinal", missing=holes, reason=ASKED, decimals=0)
-    as_words = kind == "label" or (kind is None and looks_like_codes(cells))
+    categorical = pa.types.is_dictionary(cells.type)
+    as_words = kind == "label" or (kind is None and (categorical or looks_like_codes(cells)))
     if not numbers.invalid.any() and not as_words and kind != "date":
         return _number(name, table, numbers, distinct, wanted)
     labels = distinct <= MOST_LABELS and distinct * LEAST_ROWS_PER_LABEL <= len(there)
@@ -192,11 +195,13 @@ def _label(name: str, cells: pa.ChunkedArray, distinct: int, holes: bool, wanted
 
 def _cells(cells: pa.ChunkedArray, categories: Sequence[str]) -> Cells:
     """What labels are when they are written where types are kept: as they came, and whole numbers as such."""
-    if pa.types.is_boolean(cells.type):
+    kind = cells.type.value_type if pa.types.is_dictionary(cells.type) else cells.type
+    if pa.types.is_boolean(kind):
         return "boolean"
     if all(re.fullmatch(r"-?[1-9][0-9]{0,17}|0", category) for category in categories):
         return "integer"
-    return "number" if is_number_type(cells) else "text"
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return "number" if numeric else "text"
 
 
 def _number(name: str, table: Table, numbers: Numbers, distinct: int, wanted: ColumnConfig | None) -> Column:
@@ -314,6 +319,18 @@ def _coarser(values: npt.NDArray[np.float64], step: float, origin: float) -> tup
 def _off_grid(values: npt.NDArray[np.float64], step: float, origin: float) -> npt.NDArray[np.bool_]:
     steps = (values - origin) / step
     return np.abs(np.rint(steps) - steps) > 1e-2
+
+
+def numbers_of_rows(table: Table) -> list[str]:
+    """The typed number columns that are taken for identifiers of the rows, by their numbers or their names."""
+    found = []
+    for name in table.names:
+        if is_number_type(table.column(name)):
+            numbers = as_numbers(table.column(name))
+            values = numbers.values[~numbers.missing]
+            if _is_identifier(name, values, np.unique(values)):
+                found.append(name)
+    return found
 
 
 def _whole(value: float) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import lzma
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -15,7 +14,7 @@ from flowcli.tables.columnar_source import columnar_cells
 from flowcli.tables.csv_source import csv_cells
 from flowcli.tables.json_source import json_cells
 from flowcli.tables.streams import BLOCK_BYTES, STDIN, as_utf8, opened
-from flowcli.tables.table import Origin, Table, concatenate
+from flowcli.tables.table import Origin, Table, check_names, concatenate
 
 ROWS_PER_CHUNK = 65536
 
@@ -57,7 +56,7 @@ def read_chunks(source: str, encoding: str = "utf-8", kept: io.FileIO | None = N
     try:
         with opened(source, kept) as stream:
             for cells in columnar_cells(stream) or _text_cells(as_utf8(stream, encoding, name), name):
-                _check_names(cells.column_names, name)
+                check_names(cells.column_names, name, " in the header line")
                 for start in range(0, max(cells.num_rows, 1), ROWS_PER_CHUNK):
                     chunk = cells.slice(start, ROWS_PER_CHUNK)
                     yield Table(chunk, (Origin(name, first_row, chunk.num_rows),))
@@ -85,12 +84,3 @@ def _text_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:
     if re.match(rb"<(!doctype|html|\?xml)", head, re.IGNORECASE):
         raise DataError(f"{name}: is a page of HTML or XML, not a table")
     return csv_cells(text, name)
-
-
-def _check_names(names: list[str], source: str) -> None:
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise DataError(f"{source}: column names are there twice: {', '.join(map(repr, twice))}")
-    if any(not name.strip() for name in names):
-        position = next(i for i, name in enumerate(names, 1) if not name.strip())
-        raise DataError(f"{source}: column {position} has no name; give it one in the header line")

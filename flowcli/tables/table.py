@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,14 +92,27 @@ def concatenate(tables: Sequence[Table]) -> Table:
     return Table(cells, tuple(origin for table in tables for origin in table.origins), index)
 
 
-def from_dataframe(frame: object, name: str = "the table") -> Table:
-    """A pandas DataFrame as a table; its index is left out.
+def check_names(names: Sequence[str], source: str, where: str = "") -> None:
+    """Refuse a name that is there twice, and a blank one; ``where`` says where the names are written.
 
     Raises:
-        DataError: a column is of mixed types, or a name is there twice.
+        DataError: there is one.
     """
-    try:
-        cells = pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"{name}: {str(error).splitlines()[0]}") from None
-    return Table(cells, (Origin(name, 1, cells.num_rows),))
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise DataError(f"{source}: column names are there twice: {', '.join(map(repr, twice))}")
+    if any(not name.strip() for name in names):
+        position = next(i for i, name in enumerate(names, 1) if not name.strip())
+        raise DataError(f"{source}: column {position} has no name; give it one{where}")
+
+
+def without_views(cells: pa.Table) -> pa.Table:
+    """Texts in the layout that all of Arrow's functions know, which not all know views."""
+    schema = pa.schema([field.with_type(_without_views(field.type)) for field in cells.schema])
+    return cells if schema == cells.schema else cells.cast(schema)
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _without_views(kind.value_type), kind.ordered)
+    return pa.large_string() if pa.types.is_string_view(kind) else kind

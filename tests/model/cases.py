@@ -8,14 +8,14 @@ import torch
 from flowcli.config.load import load_config
 from flowcli.fitting import Fitted, fit_table
 from flowcli.model import Model
-from flowcli.tables.table import from_dataframe
+from flowcli.tables.frames import as_table
 
 QUICK = ("train.epochs=5", "seed=3")
 ALL_ROWS = ("data.validation=0.0", "data.test=0.0")
 
 
 def fit(frame: pd.DataFrame, *settings: str, config: str | None = None) -> Fitted:
-    return fit_table(from_dataframe(frame), load_config(config, list(settings)), device="cpu")
+    return fit_table(as_table(frame), load_config(config, list(settings)), device="cpu")
 
 
 def weights(model: Model) -> dict[str, torch.Tensor]:

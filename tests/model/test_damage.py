@@ -160,7 +160,7 @@ def test_other_files(tmp_path: Path) -> None:
 def test_latents_that_no_row_has_are_refused(iris: pd.DataFrame) -> None:
     numbers = iris.drop(columns="species")
     fitted = fit(numbers, "flow={base: uniform, transforms: [logit]}", "train.epochs=0")
-    latent = fitted.model.encode(numbers.head(3)).to_pandas()
+    latent = fitted.model.encode(numbers.head(3))
     latent.loc[1, "z2"] = 1.5
     with pytest.raises(DataError, match="row 2: no row of the model has these latents"):
         fitted.model.decode(latent)

@@ -27,7 +27,7 @@ def test_the_gaussian_preset_is_the_closed_form(iris: pd.DataFrame) -> None:
     np.testing.assert_allclose(log_prob, expected, atol=1e-3)
     # Latents of zero and of one standard deviation each, decoded: the mean and the factor of the covariance.
     latent = pd.DataFrame(np.vstack([np.zeros(4), np.eye(4)]), columns=["z1", "z2", "z3", "z4"])
-    decoded = fitted.model.decode(latent).to_pandas()[list(frame)].to_numpy()
+    decoded = fitted.model.decode(latent)[list(frame)].to_numpy()
     factor = (decoded[1:] - decoded[0]).T
     np.testing.assert_allclose(decoded[0], mean, rtol=1e-5)
     np.testing.assert_allclose(factor @ factor.T, covariance, rtol=0.01)

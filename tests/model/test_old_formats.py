@@ -14,7 +14,7 @@ import pytest
 
 from flowcli.model import Model, program_engine
 from flowcli.model_file import READABLE_VERSIONS, read_model_file
-from flowcli.tables.table import from_dataframe
+from flowcli.tables.frames import as_table
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("format_*/*.safetensors"))
@@ -36,12 +36,12 @@ def test_an_old_file(file: Path) -> None:
     programs = program_engine(read_model_file(file))
     assert (programs is None) == (file.parent.name == "format_1")
     if programs is not None:
-        without_torch = programs.log_prob(model.encoder.encode(from_dataframe(rows)))
+        without_torch = programs.log_prob(model.encoder.encode(as_table(rows)))
         np.testing.assert_allclose(without_torch, scores, atol=1e-9)
     context = [column.name for column in model.encoder.context]
     assert len(model.sample(3, rows[context].head(1) if context else None, seed=0)) == 3
     known = rows.head(5)
-    back = model.decode(model.encode(known).to_pandas()).to_pandas()
+    back = model.decode(model.encode(known))
     np.testing.assert_allclose(model.log_prob(back), scores[:5], atol=1e-6)
 
 
