@@ -16,7 +16,9 @@ MOST_FOLDED_ROWS = 5_000
 FOLDS = 5
 VALIDATION_SHARE = 0.1
 # Mixtures of normals are tried with these numbers of components, as long as each has so many rows.
-COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
+COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
+# Of larger tables, with one copy each.
+LARGE_COMPONENTS = (1, 64, 128)
 ROWS_FOR_A_COMPONENT = 15
 LARGE_ROWS = 25_000
 LEARNING_RATE = 16e-3
@@ -77,10 +79,9 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
     members: list[dict[str, Any]] = []
     features = len(layout.numbers)
     if features and not (layout.labels or layout.ordinals or layout.context):
-        copies = FOLDS if rows <= MOST_FOLDED_ROWS else 1
-        sizes = [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
+        copies, sizes = FOLDS, [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
         if rows > MOST_FOLDED_ROWS:
-            sizes = sizes[-3:]
+            copies, sizes = 1, [*LARGE_COMPONENTS]
         members += [
             {"copies": copies, "epochs": 0, "transforms": [], "base": {"gaussian_mixture": {"components": size}}}
             for size in sizes

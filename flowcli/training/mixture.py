@@ -27,6 +27,8 @@ from flowcli.training.trainer import VALIDATION_CHUNK, Training, resolve, with_n
 # So many rows tell whether densities can be trained side by side, and set what a member starts from.
 TRIED_ROWS = 4
 MOST_STARTING_ROWS = 200_000
+# A share of max_time.
+MOST_TIME_FOR_STARTS = 0.2
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class MixtureTraining:
                 on_checkpoint(self)
                 return replace(self.progress, stopped_by="interrupt")
             started = time.monotonic()
-            if self._current is None:
+            if self._current is None and (group.epochs or not self._late()):
                 self._initialize(group)
             if group.epochs:
                 self._current = self._current or self._training_of(group)
@@ -149,6 +151,11 @@ class MixtureTraining:
             self.at += 1
         self._weigh()
         return self.progress
+
+    def _late(self) -> bool:
+        """Whether what needs no training has had its part of the time; the weights leave out what is left as it is."""
+        spent = sum(part.seconds for part in self._finished)
+        return self.config.max_time is not None and spent > MOST_TIME_FOR_STARTS * self.config.max_time
 
     def _initialize(self, group: Group) -> None:
         """Let each member of the group take its start from the rows that it learns from."""
