@@ -21,6 +21,8 @@ SMALLEST_GAIN = 1e-3
 # rows does not shrink to them.
 PRIOR_ROWS = 0.5
 PRIOR_PART = 0.1
+# A component of fewer would be these rows, kept in the model; it starts again from all rows.
+FEWEST_ROWS = 5
 # So many numbers at once.
 BLOCK = 4_000_000
 
@@ -117,6 +119,7 @@ def _mixture_of(rows: Tensor, components: int, seed: int) -> tuple[Tensor, Tenso
     within = (rows - means[nearest]).square().mean(0)
     prior = torch.diag(torch.maximum(PRIOR_PART * within, 1e-4 * rows.var(0, correction=0)).clamp_min(1e-6))
     unit = torch.eye(features, dtype=rows.dtype)
+    whole = torch.cov(rows.mT, correction=0).reshape(features, features) + PRIOR_ROWS * prior
     size = max(1, BLOCK // rows.numel())
     share, before = member, -torch.inf
     for _ in range(LIKELIHOOD_ROUNDS):
@@ -126,6 +129,9 @@ def _mixture_of(rows: Tensor, components: int, seed: int) -> tuple[Tensor, Tenso
         scatter = torch.cat([(part.mT.unsqueeze(-1) * rows).mT @ rows for part in torch.split(share, size, dim=-1)])
         scatter = scatter - count[:, None, None] * means.unsqueeze(-1) * means.unsqueeze(-2)
         covariances = (scatter + PRIOR_ROWS * prior) / (count + PRIOR_ROWS)[:, None, None]
+        lonely = count < FEWEST_ROWS
+        means = torch.where(lonely.unsqueeze(-1), rows.mean(0), means)
+        covariances = torch.where(lonely[:, None, None], whole, covariances)
         cholesky = torch.linalg.cholesky(covariances)
         whitening = torch.linalg.solve_triangular(cholesky, unit, upper=False)
         log_det = torch.log(torch.diagonal(cholesky, dim1=-2, dim2=-1)).sum(-1)

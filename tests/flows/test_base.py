@@ -168,3 +168,15 @@ def test_conditional_samples_have_the_conditional_density(build: object) -> None
 
 def test_quantiles_of_the_smallest_numbers_are_finite() -> None:
     assert normal_quantile(torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64)).isfinite().all()
+
+
+def test_no_component_of_a_mixture_is_a_row() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(200, 3, generator=generator)
+    rows[:6] = 30 * torch.eye(3).repeat(2, 1) * torch.tensor([[1.0]] * 3 + [[-1.0]] * 3)  # alone, each in its corner
+    for components in (4, 8, 13):
+        mixture = GaussianMixture(3, components=components)
+        mixture.initialize(rows)
+        locations = mixture._resolved(None)[1]
+        assert torch.cdist(locations, rows[:6]).min() > 1
+        assert torch.isfinite(mixture.log_prob(rows)).all()
