@@ -80,6 +80,7 @@ class Search:
         self.plan, self.study, self.prepared, self.data, self.on_trial = plan, study, prepared, data, on_trial
         self.stopped = False
         self._watch: _Watch | None = None
+        # Of the last trial, without saving; and of the slowest saving.
         self._seconds_outside_training = 0.0
         self._seconds_to_save = 0.0
 
@@ -107,8 +108,8 @@ class Search:
         """For training, if all is to be done in time."""
         if self.plan.deadline is None or self.plan.budget is None:
             return math.inf
-        # The best model so far is saved after a trial, and read, scored and saved at the end.
-        kept = KEPT_TIME * self.plan.budget + self._seconds_outside_training + 3 * self._seconds_to_save
+        # The best model so far is saved after a trial, and saved again, with its scores, at the end.
+        kept = KEPT_TIME * self.plan.budget + self._seconds_outside_training + 2 * self._seconds_to_save
         return self.plan.deadline - time.time() - kept
 
     def _try_one(self) -> None:
@@ -145,7 +146,7 @@ class Search:
         self._forget_all_but_the_best()
         studies.write_trials(self.study, list(self.plan.space), self.plan.folder)
         seconds = time.monotonic() - started
-        self._seconds_outside_training = max(self._seconds_outside_training, seconds - watch.seconds)
+        self._seconds_outside_training = seconds - watch.seconds - watch.seconds_to_save
         told = studies.state_of(self.study.get_trials(deepcopy=False)[trial.number])
         if state == TrialState.PRUNED:
             value = watch.best
@@ -173,7 +174,8 @@ class Search:
             for name, content in ((HISTORY, history_csv(trained.progress)), (MODEL, model.to_bytes())):
                 with written_whole(folder / name) as stream:
                     stream.write(content)
-            self._seconds_to_save = max(self._seconds_to_save, time.monotonic() - started)
+            watch.seconds_to_save = time.monotonic() - started
+            self._seconds_to_save = max(self._seconds_to_save, watch.seconds_to_save)
         return value
 
     def _config(self, parameters: Mapping[str, Any]) -> Config:
@@ -203,7 +205,7 @@ class _Watch(FitObserver):
         self.pruned = self.stopped = False
         self.best: float | None = None
         self.epochs = 0
-        self.seconds = 0.0
+        self.seconds = self.seconds_to_save = 0.0
         self._training: Training | None = None
         self._between = 1
         self._started = 0.0
