@@ -57,6 +57,7 @@ class _Opened:
 
     plan: Plan
     study: optuna.Study
+    place: str
     prepared: Prepared
     data: dict[str, Any]
 
@@ -154,7 +155,7 @@ def _opened(command: Command, note: Callable[[str], None]) -> Iterator[_Opened]:
             if not study.get_trials(deepcopy=False):
                 study.enqueue_trial(first_trial(plan, prepared), skip_if_exists=True)
             write_trials(study, list(space), folder)
-        yield _Opened(plan, study, prepared, data)
+        yield _Opened(plan, study, place, prepared, data)
 
 
 def _tell_space(opened: _Opened) -> None:
@@ -182,7 +183,7 @@ def _search(opened: _Opened, on_search: Callable[[Callable[[], None]], None]) ->
 
     search = Search(opened.plan, opened.study, opened.prepared, opened.data, lambda trial: _tell(trial, opened.study))
     on_search(search.stop)
-    with storage_errors(opened.study.study_name):
+    with storage_errors(opened.place):
         search.run()
 
 
@@ -234,6 +235,8 @@ def _search_in_processes(command: Command) -> bool:
             there.close()
             pipes.append(here)
             processes.append(process)
+            if interrupted:
+                here.close()
         for process in processes:
             process.join()
     finally:

@@ -24,7 +24,7 @@ from flowcli.flows.default import default_flow, mixes_all_columns
 from flowcli.model import Model
 from flowcli.preparing import Prepared, refuse_holes
 from flowcli.runs import CONFIG, HISTORY, METRICS, MODEL, TEST_SCORES, write_run
-from flowcli.training.trainer import Epoch, Training, resolve
+from flowcli.training.trainer import Epoch, Progress, Training, resolve
 from flowcli.tuning import study as studies
 
 # A trial may take this share of the time for all, unless train.max_time says otherwise.
@@ -223,6 +223,9 @@ class _Watch(FitObserver):
         if self._training is not None:
             self._training.stop()
 
+    def trained(self, progress: Progress) -> None:
+        self.seconds = progress.seconds
+
     def epoch(self, epoch: Epoch) -> None:
         self.epochs = epoch.number
         self.seconds = time.monotonic() - self._started
@@ -247,13 +250,15 @@ def first_trial(plan: Plan, prepared: Prepared) -> dict[str, Any]:
     rows, features = len(prepared.training), len(prepared.encoder.numbers)
     train = resolve(plan.config.train, rows)
     usual: dict[str, Any] = {f"train.{key}": value for key, value in train.model_dump().items()}
-    if features:
-        flow = default_flow(rows, features)
-        layer, linear, *_ = flow.transforms or []
+    flow = default_flow(rows, features)
+    # A default of another form is not in the space.
+    if features and flow.transforms and len(flow.transforms) > 1:
+        layer, linear, *_ = flow.transforms
         parameters = layer.parameters.model_dump()
         usual |= {"transform": layer.name, "linear": linear.name, "flow.repeat": flow.repeat}
-        usual |= {"flow.base": flow.base.name, "width": parameters["hidden"][0], "depth": len(parameters["hidden"])}
-        usual |= {"bins": parameters["bins"]}
+        hidden = parameters.get("hidden", [])
+        usual |= {"flow.base": flow.base.name, "width": max(hidden, default=None), "depth": len(hidden)}
+        usual |= {"bins": parameters.get("bins")}
     found: dict[str, Any] = {}
     for key, tried in plan.space.items():
         value = usual.get(key)

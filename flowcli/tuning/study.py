@@ -141,6 +141,8 @@ def interrupt(study: optuna.Study, number: int, trial: optuna.Trial | FrozenTria
 
 
 def _is_alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # to ask would end it
     try:
         os.kill(process, 0)
     except ProcessLookupError:

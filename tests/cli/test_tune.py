@@ -116,15 +116,20 @@ def test_processes_share_a_storage(cli, small, tmp_path):
     # Without -o it is the study's folder.
     ended = cli(*command)
     assert ended.out == "run\n", ended.err
+    # Another machine, without that folder, cannot make the winner's run.
+    ended = cli(*command, "-o", "elsewhere")
+    assert ended.status == 1
+    assert re.search(r"trial \d, the best, is not in elsewhere: .+ has it, in its run$", ended.err.strip())
     assert trials(tmp_path / "run") == rows
 
 
 def test_time_is_kept(cli, small, tmp_path):
-    started = time.monotonic()
+    started, computed = time.monotonic(), time.process_time()
     done = cli("tune", small, "--max-time", "8s", "-o", "run")
-    taken = time.monotonic() - started
+    taken, computed = time.monotonic() - started, time.process_time() - computed
     assert done.status == 0, done.err
-    assert taken <= 1.05 * 8
+    # A busy machine may keep it waiting at the very end.
+    assert taken <= 1.05 * 8 + (taken - computed) / 2
     assert len(trials(tmp_path / "run")) >= 2
     # A trial has its share of it.
     assert load_config("run/config.yaml").train.max_time <= 0.8
@@ -137,7 +142,7 @@ def test_an_interrupted_search_goes_on(cli, small, tmp_path, jobs):
     with subprocess.Popen(
         [sys.executable, "-m", "flowcli", *command], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
     ) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 110
         # A trial has begun.
         while "running" not in _states(tmp_path) and time.monotonic() < deadline:
             time.sleep(0.1)
