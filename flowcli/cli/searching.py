@@ -94,10 +94,13 @@ def _folder(command: Command, name: str) -> Path:
     Raises:
         UsageError: it holds something else than a search.
     """
-    from flowcli.runs import default_run_folder
-    from flowcli.tuning.study import TRIALS, folder_of, storage_at
+    from flowcli.runs import TRIALS, default_run_folder
 
-    known = None if command.storage is None else folder_of(storage_at(command.storage), name)
+    known = None
+    if command.storage is not None and command.output is None:
+        from flowcli.tuning.study import folder_of, storage_at
+
+        known = folder_of(storage_at(command.storage), name)
     folder = Path(command.output or known or default_run_folder(command.files[0]))
     try:
         if folder.exists() and not folder.is_dir():

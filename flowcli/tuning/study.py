@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 from flowcli.config.schema import Config, Tried, label
 from flowcli.errors import DataError, FlowcliError, UsageError
 from flowcli.files import written_whole
+from flowcli.runs import TRIALS
 from flowcli.tables.fingerprint import same_data
 
 JOURNAL = "study.journal"
-TRIALS = "trials.csv"
 # Attributes of a study and of a trial.
 DATA, CONFIG, FOLDER = "data", "config", "folder"
 WORKER, REASON, INTERRUPTED = "worker", "reason", "interrupted"
