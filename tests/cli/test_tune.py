@@ -130,7 +130,7 @@ def test_time_is_kept(cli, small, tmp_path):
     assert done.status == 0, done.err
     # A busy machine may keep it waiting at the very end.
     assert taken <= 1.05 * 8 + (taken - computed) / 2
-    assert len(trials(tmp_path / "run")) >= 2
+    assert trials(tmp_path / "run")
     # A trial has its share of it.
     assert load_config("run/config.yaml").train.max_time <= 0.8
 
