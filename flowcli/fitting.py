@@ -77,6 +77,22 @@ class FitObserver:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """A trained density, its resolved config, and how training went.
+
+    Of a mixture: what its members are and count; ``held_out_log_prob``: with folds, the training rows' log-densities by
+    members that have not learned from them, in nats.
+    """
+
+    config: Config
+    density: Density
+    device: torch.device
+    progress: Progress
+    mixture: list[dict[str, Any]]
+    held_out_log_prob: npt.NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A trained model, how its training went, and the scores of the test rows."""
 
@@ -94,14 +110,8 @@ class Fitted:
         """The run folder's files, by name, without ``metrics.json``."""
         return {
             CONFIG: dump_config(self.model.header.config).encode(),
-            HISTORY: _csv(
-                ["epoch", "training_log_likelihood", "validation_log_likelihood", "learning_rate", "seconds"],
-                [
-                    [e.number, e.training_log_likelihood, e.validation_log_likelihood, e.learning_rate, e.seconds]
-                    for e in self.training.epochs
-                ],
-            ),
-            TEST_SCORES: _test_scores(self.test_rows, self.test_log_prob),
+            HISTORY: history_csv(self.training),
+            TEST_SCORES: test_scores_csv(self.test_rows, self.test_log_prob),
             MODEL: self.model.to_bytes(),
         }
 
@@ -131,11 +141,28 @@ def fit_table(
         Interrupted: ``training.stop()`` was called; the observer was given a checkpoint before.
     """
     observer = observer or FitObserver()
-    place = resolve_device(device)
+    # Before rows are read: there may be no such device.
+    resolve_device(device)
     source = InMemory(table) if isinstance(table, Table) else table
     surveyed = surveyed or survey_for(source, config)
     config = with_split(config, surveyed.rows)
     prepared = prepare(source, surveyed, config, observer.note, observer.columns)
+    trained = train_prepared(prepared, config, device=device, checkpoint=checkpoint, observer=observer)
+    model = model_of(trained, prepared, data)
+    return Fitted(model, trained.progress, prepared.test_rows, score_test_rows(model, prepared))
+
+
+def train_prepared(
+    prepared: Prepared,
+    config: Config,
+    *,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    observer: FitObserver | None = None,
+) -> Trained:
+    """Train a density of prepared rows; the test rows are not looked at. Errors as in :func:`fit_table`."""
+    observer = observer or FitObserver()
+    place = resolve_device(device)
     encoder, training = prepared.encoder, prepared.training
     flow = with_default(config.flow, len(training), encoder.layout)
     train = _resolved(config, len(training), encoder.layout)
@@ -154,37 +181,60 @@ def fit_table(
     if result.stopped_by == "interrupt":
         raise Interrupted(f"interrupted in epoch {result.epoch + 1}")
     observer.trained(result)
+    if not isinstance(run, MixtureTraining):
+        return Trained(config, density, place, result, [], None)
+    held_out = run.held_out_log_prob.numpy() if run.parts > 1 else None
+    return Trained(config, density, place, result, run.entries_told(), held_out)
+
+
+def model_of(trained: Trained, prepared: Prepared, data: dict[str, Any] | None = None) -> Model:
+    """The model of a trained density, with all figures but those of the test rows."""
+    encoder, result = prepared.encoder, trained.progress
     header = ModelHeader(
-        make_config=lambda: config,
+        make_config=lambda: trained.config,
         columns=list(encoder.columns),
         metrics={},
         versions=_versions(),
         data=data or {},
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    model = Model.of(header, density, place)
-    test_log_prob, validation_log_prob = (model.score_encoded(part) for part in (prepared.test, prepared.validation))
-    if isinstance(run, MixtureTraining) and run.parts > 1:
-        validation_log_prob = run.held_out_log_prob.numpy()
-    gaussian = _gaussian(prepared)
+    model = Model.of(header, trained.density, trained.device)
+    validation_log_prob = trained.held_out_log_prob
+    if validation_log_prob is None:
+        validation_log_prob = model.score_encoded(prepared.validation)
     header.metrics = {
-        "test_log_likelihood": summarize(test_log_prob, encoder.modelled) if len(test_log_prob) else None,
+        "test_log_likelihood": None,
         "validation_log_likelihood": summarize(validation_log_prob, encoder.modelled)
         if len(validation_log_prob)
         else None,
-        "baselines": {"gaussian": summarize(gaussian, encoder.modelled)} if len(test_log_prob) else {},
-        "parameters": sum(parameter.numel() for parameter in density.parameters()),
+        "baselines": {},
+        "parameters": sum(parameter.numel() for parameter in trained.density.parameters()),
         "epochs": len(result.epochs),
         "best_epoch": result.best_epoch,
         "seconds": round(result.seconds, 3),
         "stopped_by": result.stopped_by,
         "skipped_steps": result.skipped_steps,
         "inverse_error": _inverse_error(model, prepared.sample),
-        "rows": {"training": len(training), "validation": len(prepared.validation.numbers), "test": len(test_log_prob)},
+        "rows": {
+            "training": len(prepared.training),
+            "validation": len(prepared.validation.numbers),
+            "test": len(prepared.test.numbers),
+        },
     }
-    if isinstance(run, MixtureTraining):
-        header.metrics["mixture"] = run.entries_told()
-    return Fitted(model, result, prepared.test_rows, test_log_prob)
+    if trained.mixture:
+        header.metrics["mixture"] = trained.mixture
+    return model
+
+
+def score_test_rows(model: Model, prepared: Prepared) -> npt.NDArray[np.float64]:
+    """The test rows' log-likelihoods ``(n,)``; their figures, and the baselines', are added to the model's metrics."""
+    test_log_prob = model.score_encoded(prepared.test)
+    gaussian = _gaussian(prepared)
+    modelled = prepared.encoder.modelled
+    if len(test_log_prob):
+        model.header.metrics["test_log_likelihood"] = summarize(test_log_prob, modelled)
+        model.header.metrics["baselines"] = {"gaussian": summarize(gaussian, modelled)}
+    return test_log_prob
 
 
 def _resolved(config: Config, rows: int, layout: Layout) -> TrainConfig:
@@ -234,7 +284,19 @@ def _versions() -> dict[str, str]:
     return {"flowcli": __version__, "python": platform.python_version(), **found}
 
 
-def _test_scores(rows: npt.NDArray[np.int64], log_prob: npt.NDArray[np.float64]) -> bytes:
+def history_csv(progress: Progress) -> bytes:
+    """``history.csv``: one row for each epoch."""
+    return _csv(
+        ["epoch", "training_log_likelihood", "validation_log_likelihood", "learning_rate", "seconds"],
+        [
+            [e.number, e.training_log_likelihood, e.validation_log_likelihood, e.learning_rate, e.seconds]
+            for e in progress.epochs
+        ],
+    )
+
+
+def test_scores_csv(rows: npt.NDArray[np.int64], log_prob: npt.NDArray[np.float64]) -> bytes:
+    """``test_scores.csv``."""
     text = io.BytesIO(b"row,log_prob\n")
     text.seek(0, io.SEEK_END)
     pa.csv.write_csv(pa.table([rows, log_prob], ["row", "log_prob"]), text, pa.csv.WriteOptions(include_header=False))

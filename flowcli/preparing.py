@@ -131,7 +131,7 @@ def prepare(
     columns = fit_columns(
         columns, sampled, data.missing, spikes=not (mixing or data.plain), maps=not data.plain, whole=whole
     )
-    _refuse_holes(columns, mixing)
+    refuse_holes(columns, mixing)
     encoder = TableEncoder(columns)
     if not encoder.modelled:
         raise DataError(f"{sampled.source()}: no column is left to model: every one is constant in the training rows")
@@ -285,7 +285,7 @@ def _tell_holes(columns: list[Column], whole: dict[str, Whole], config: Config, 
     note(f"missing cells, {way}: {', '.join(counts)}")
 
 
-def _refuse_holes(columns: list[Column], mixing: list[str]) -> None:
+def refuse_holes(columns: Sequence[Column], mixing: list[str]) -> None:
     """Refuse missing cells of numbers to a flow that cannot leave them out."""
     partial = [column.name for column in columns if column.partial and not column.context]
     if mixing and partial:

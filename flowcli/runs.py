@@ -23,6 +23,8 @@ CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 TEST_SCORES = "test_scores.csv"
+# Of a search; see flowcli.tuning.
+TRIALS = "trials.csv"
 FILES = (MODEL, CONFIG, CHECKPOINT, METRICS, HISTORY, TEST_SCORES)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flowcli.cli import config, decode, encode, fit, init, sample, score, show, transforms
+from flowcli.cli import config, decode, encode, fit, init, sample, score, show, transforms, tune
 from flowcli.cli.command import command
 from flowcli.cli.output import messages, settle_streams, silence_stdout
 from flowcli.cli.running import set_pipe_signal
@@ -46,6 +46,7 @@ def flowcli(
 
 for name, function in (
     ("fit", fit.fit),
+    ("tune", tune.tune),
     ("score", score.score),
     ("sample", sample.sample),
     ("encode", encode.encode),

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+# The options of a fit that are keys of its config.
+_KEYS = {
+    "--seed": "seed",
+    "--max-time": "train.max_time",
+    "--context": "data.context",
+    "--drop": "data.drop",
+    "--kind": "data.kinds",
+    "--missing": "data.missing",
+    "--validation": "data.validation",
+    "--test": "data.test",
+    "--encoding": "data.encoding",
+    "--threads": "train.threads",
+}
+
 
 def sources(data: list[str] | None) -> list[str]:
     """The named sources, checked to be there before anything heavy is loaded; stdin when none is named.
@@ -34,3 +51,39 @@ def names(text: str | None) -> list[str]:
     import csv
 
     return next(csv.reader([text], skipinitialspace=True)) if text else []
+
+
+def config_options(given: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Options, by their name, as dotted keys and values for :func:`flowcli.config.load.load_config`.
+
+    Raises:
+        UsageError: one is not of its form, or names a file that is not there.
+    """
+    from pathlib import Path
+
+    from flowcli.errors import UsageError
+
+    options: dict[str, tuple[str, Any]] = {}
+    for name, value in given.items():
+        if name in ("--context", "--drop"):
+            value = names(value)
+        elif name == "--kind":
+            value = _kinds(value or [])
+        elif name in ("--validation", "--test") and value is not None and not Path(value).exists():
+            raise UsageError(f"{value}: no such file")
+        if value not in (None, [], {}):
+            options[name] = (_KEYS[name], value)
+    return options
+
+
+def _kinds(pairs: list[str]) -> dict[str, str]:
+    """``COLUMN=KIND`` options as a mapping."""
+    from flowcli.errors import UsageError
+
+    kinds: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, kind = pair.rpartition("=")
+        if not equals or not name or not kind:
+            raise UsageError(f"--kind takes COLUMN=KIND; got '{pair}'")
+        kinds[name] = kind
+    return kinds

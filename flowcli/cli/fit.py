@@ -9,15 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowcli.cli.arguments import names, sources
+from flowcli.cli.arguments import config_options, sources
 from flowcli.cli.input import MOST_NAMES
-from flowcli.cli.options import ConfigName, Data, Device, Encoding, Json, Seed, Settings, Threads
+from flowcli.cli.options import (
+    ConfigName,
+    Context,
+    Data,
+    Device,
+    Drop,
+    Encoding,
+    Json,
+    Kind,
+    Missing,
+    Seed,
+    Settings,
+    Test,
+    Threads,
+    Validation,
+)
 from flowcli.cli.output import messages, write_json, write_text
 from flowcli.errors import DataError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from flowcli.config.schema import Config
     from flowcli.fitting import Fitted
+    from flowcli.preparing import Surveyed
     from flowcli.tables.source import InFiles
 
 
@@ -35,34 +51,12 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Columns that are given, not modelled: p(others | A, B).", show_default=False),
-    ] = None,
-    drop: Annotated[str | None, typer.Option(metavar="A,B", help="Columns to leave out.", show_default=False)] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=KIND",
-            help="What a column is, where that is not to be inferred: number, continuous, integer, date, label, "
-            "ordinal; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    missing: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WAY",
-            help="Missing cells: model (they have a probability), drop, impute or error.",
-            show_default=False,
-        ),
-    ] = None,
-    validation: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Rows that decide when to stop.", show_default=False)
-    ] = None,
-    test: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Rows for the final score.", show_default=False)
-    ] = None,
+    context: Context = None,
+    drop: Drop = None,
+    kind: Kind = None,
+    missing: Missing = None,
+    validation: Validation = None,
+    test: Test = None,
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop training after this: 90s, 10m, 1.5h.", show_default=False)
     ] = None,
@@ -90,19 +84,20 @@ def fit(
 
     Example: flowcli fit houses.csv -c maf --context rooms,region -o runs/houses
     """
-    options: dict[str, tuple[str, Any]] = {
-        "--seed": ("seed", seed),
-        "--max-time": ("train.max_time", max_time),
-        "--context": ("data.context", names(context) or None),
-        "--drop": ("data.drop", names(drop) or None),
-        "--kind": ("data.kinds", _kinds(kind or []) or None),
-        "--missing": ("data.missing", missing),
-        "--validation": ("data.validation", validation),
-        "--test": ("data.test", test),
-        "--encoding": ("data.encoding", encoding),
-        "--threads": ("train.threads", threads),
-    }
-    options = {name: (key, value) for name, (key, value) in options.items() if value is not None}
+    options = config_options(
+        {
+            "--seed": seed,
+            "--max-time": max_time,
+            "--context": context,
+            "--drop": drop,
+            "--kind": kind,
+            "--missing": missing,
+            "--validation": validation,
+            "--test": test,
+            "--encoding": encoding,
+            "--threads": threads,
+        }
+    )
     if resume is not None:
         if config or settings or output or force or options:
             raise UsageError(
@@ -118,17 +113,6 @@ def fit(
         write_text(str(folder))
 
 
-def _kinds(pairs: list[str]) -> dict[str, str]:
-    """``COLUMN=KIND`` options as a mapping."""
-    kinds: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, kind = pair.rpartition("=")
-        if not equals or not name or not kind:
-            raise UsageError(f"--kind takes COLUMN=KIND; got '{pair}'")
-        kinds[name] = kind
-    return kinds
-
-
 def _start(
     files: list[str],
     config: str | None,
@@ -139,9 +123,6 @@ def _start(
     force: bool,
 ) -> tuple[Fitted, Path]:
     """Fit into a new run folder, which is removed again when nothing came of it."""
-    for name in ("--validation", "--test"):
-        if name in options and not Path(options[name][1]).exists():
-            raise UsageError(f"{options[name][1]}: no such file")
     from flowcli.config.load import load_config
 
     resolved = load_config(config, settings, options)
@@ -209,16 +190,11 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
     return fitted
 
 
-def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expected: dict[str, Any] | None) -> Fitted:
-    """Survey the files, and train on them."""
-    from flowcli.cli.progress import FitProgress
-    from flowcli.fitting import fit_table
-    from flowcli.preparing import survey_for
-    from flowcli.runs import CHECKPOINT
-    from flowcli.tables.fingerprint import fingerprint, same_data
+def tell_source(source: InFiles, surveyed: Surveyed, config: Config) -> dict[str, Any]:
+    """Say what is odd about the files; what is known of them, to be kept with the model."""
+    from flowcli.tables.fingerprint import fingerprint
 
-    surveyed = survey_for(source, config)
-    files, names = source.files, surveyed.sample.names
+    names = surveyed.sample.names
     # Years are names, too.
     numbers = [name for name in names if re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", name)]
     if len(numbers) == len(names) or any("." in name for name in numbers):
@@ -229,7 +205,20 @@ def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expe
     if not surveyed.whole:
         messages.note(f"{surveyed.rows:,} rows: the columns are measured on a sample of {len(surveyed.index):,}")
     held_out = [file for file in (config.data.validation, config.data.test) if isinstance(file, str)]
-    data = fingerprint(files, surveyed.rows, names, held_out)
+    return fingerprint(source.files, surveyed.rows, names, held_out)
+
+
+def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expected: dict[str, Any] | None) -> Fitted:
+    """Survey the files, and train on them."""
+    from flowcli.cli.progress import FitProgress
+    from flowcli.fitting import fit_table
+    from flowcli.preparing import survey_for
+    from flowcli.runs import CHECKPOINT
+    from flowcli.tables.fingerprint import same_data
+
+    surveyed = survey_for(source, config)
+    files = source.files
+    data = tell_source(source, surveyed, config)
     if expected is not None and not same_data(expected, data):
         raise DataError(f"{', '.join(files)}: not the data that {folder} was started with")
     checkpoint = folder / CHECKPOINT
@@ -260,14 +249,7 @@ def _tell(fitted: Fitted, folder: Path) -> None:
     messages.note("log-likelihood  (nats per row)")
     for line in likelihood_lines(fitted.metrics):
         messages.note(f"  {line}")
-    if _worse_than_baseline(fitted.metrics):
-        messages.note("WARNING: worse than the Gaussian on the test rows; do not trust this model")
-    from flowcli.evaluation.inverse import LARGEST_INVERSE_ERROR
-
-    for name, error in fitted.metrics["inverse_error"].items():
-        if error is None or error > LARGEST_INVERSE_ERROR:
-            how = "does not come back" if error is None else f"comes back with errors of {error:.2g} of its scale"
-            messages.note(f"WARNING: {name!r} {how} from its latents: samples and decoded rows are not exact")
+    warn_of_figures(fitted.metrics)
     files = fitted.model.header.data["files"]
     context = [column.name for column in fitted.model.encoder.context]
     given = "".join(f" --given {shlex.quote(name)}=VALUE" for name in context)
@@ -279,6 +261,18 @@ def _tell(fitted: Fitted, folder: Path) -> None:
     more = "" if encoding == "utf-8" else f" --encoding {shlex.quote(encoding)}"
     messages.note(f"  flowcli score {data} -m {place}{more}")
     messages.note(f"  flowcli sample --n 1000 -m {place}{given}")
+
+
+def warn_of_figures(metrics: dict[str, Any]) -> None:
+    """Warn of a model that is not to be trusted."""
+    if _worse_than_baseline(metrics):
+        messages.note("WARNING: worse than the Gaussian on the test rows; do not trust this model")
+    from flowcli.evaluation.inverse import LARGEST_INVERSE_ERROR
+
+    for name, error in metrics["inverse_error"].items():
+        if error is None or error > LARGEST_INVERSE_ERROR:
+            how = "does not come back" if error is None else f"comes back with errors of {error:.2g} of its scale"
+            messages.note(f"WARNING: {name!r} {how} from its latents: samples and decoded rows are not exact")
 
 
 def _worse_than_baseline(metrics: dict[str, Any]) -> bool:

@@ -142,6 +142,32 @@ Settings = Annotated[
         autocompletion=_complete_setting,
     ),
 ]
+Context = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Columns that are given, not modelled: p(others | A, B).", show_default=False),
+]
+Drop = Annotated[str | None, typer.Option(metavar="A,B", help="Columns to leave out.", show_default=False)]
+Kind = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=KIND",
+        help="What a column is, where that is not to be inferred: number, continuous, integer, date, label, "
+        "ordinal; may be repeated.",
+        show_default=False,
+    ),
+]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WAY",
+        help="Missing cells: model (they have a probability), drop, impute or error.",
+        show_default=False,
+    ),
+]
+Validation = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Rows that decide when to stop.", show_default=False)
+]
+Test = Annotated[str | None, typer.Option(metavar="FILE", help="Rows for the final score.", show_default=False)]
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Fixes what is random.", show_default=False)
 ]

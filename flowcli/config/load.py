@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from flowcli.config.keys import TUNE, path_of, set_key
 from flowcli.config.presets import preset_names, preset_path
 from flowcli.config.schema import Choice, Config
+from flowcli.config.space import sample_settings, why_not_searched, with_values
 from flowcli.config.yaml_source import LARGEST_TEXT, Source, parse_scalar, parse_yaml
 from flowcli.errors import ConfigError, UsageError
 
@@ -43,20 +44,23 @@ def load_config(
         raise ConfigError([f"{source.where(())}: a config is a mapping with the keys {_listed(Config.model_fields)}"])
     for key, value in (defaults or {}).items():
         if not _says(source.value, key):
-            _set(source.value, key, value, key)
+            set_key(source.value, key, value, key)
     labels: dict[tuple[str | int, ...], str] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise UsageError(f"--set takes KEY=VALUE, like train.learning_rate=3e-4; got '{override}'")
         label = f"--set {key}"
-        labels[_set(source.value, key, parse_yaml(text, label).value if text else None, label)] = label
+        labels[set_key(source.value, key, parse_yaml(text, label).value if text else None, label)] = label
     for label, (key, value) in (options or {}).items():
-        labels[_set(source.value, key, _plain(value), label)] = label
+        labels[set_key(source.value, key, _plain(value), label)] = label
     try:
         checked = Config.model_validate(source.value)
     except ValidationError as error:
         raise ConfigError(list(_problems(error, source, labels))) from None
+    wrong = list(_search_problems(checked, source, labels))
+    if wrong:
+        raise ConfigError(wrong)
     for key, path, file in ((key, ("data", key), getattr(checked.data, key)) for key in ("validation", "test")):
         if isinstance(file, str) and not is_plain_file(file):
             place = next((label for set_path, label in labels.items() if set_path == path), source.where(path))
@@ -149,29 +153,29 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_sequence(tag, sequence, flow_style=plain)
 
 
-def _set(value: dict[str, Any], key: str, new: Any, label: str) -> tuple[str | int, ...]:
-    """Set one dotted key; return its path. Items of a list are named by their number from 0."""
-    path: list[str | int] = []
-    here: Any = value
-    parts = key.split(".")
-    for index, part in enumerate(parts):
-        step: str | int = part
-        if isinstance(here, list):
-            if not re.fullmatch("[0-9]{1,6}", part) or int(part) >= len(here):
-                raise UsageError(f"{label}: the list '{'.'.join(parts[:index])}' has no item '{part}'")
-            step = int(part)
-        elif not isinstance(here, dict):
-            raise UsageError(f"{label}: '{'.'.join(parts[:index])}' is not a section")
-        path.append(step)
-        if index == len(parts) - 1:
-            here[step] = new
-        elif isinstance(here, list):
-            here = here[int(step)]
-        else:
-            if here.get(part) is None:
-                here[part] = {}
-            here = here[part]
-    return tuple(path)
+def _search_problems(config: Config, source: Source, labels: Mapping[tuple[str | int, ...], str]) -> Iterable[str]:
+    """One line for each key of the section ``tune`` with a value that the key cannot have."""
+    for key in config.tune:
+        path = (TUNE, key)
+        place = next((label for set_path, label in labels.items() if path[: len(set_path)] == set_path), None)
+        reason = why_not_searched(config, key) or _refused(config, key)
+        if reason:
+            yield f"{place or source.where(path)}: '{TUNE}.{key}': {reason}"
+
+
+def _refused(config: Config, key: str) -> str:
+    """Why one of the values of a searched key is no good, or nothing."""
+    tried = config.tune[key]
+    for value in tried.values() if tried else []:
+        try:
+            Config.model_validate(with_values(config, sample_settings(config, key, value)))
+        except ValidationError as error:
+            detail = error.errors()[0]
+            path = _user_path(detail["loc"], {}) or tuple(path_of(key))
+            return f"{_shown(value)} is none of its values: {_message(detail, path, '.'.join(map(str, path)))}"
+        except UsageError as error:
+            return str(error)
+    return ""
 
 
 def _problems(error: ValidationError, source: Source, labels: Mapping[tuple[str | int, ...], str]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
     WithJsonSchema,
     create_model,
     field_validator,
@@ -36,6 +38,8 @@ MOST_NAMES = 100_000
 MOST_STEPS = 10**9
 # What a checkpoint holds of each of them must fit into its header.
 MOST_EPOCHS = 100_000
+# Each of them is checked.
+MOST_SEARCHED, MOST_CHOICES = 50, 100
 
 
 class Section(BaseModel):
@@ -580,6 +584,67 @@ class DataConfig(Section):
     )
 
 
+def label(choice: Any) -> str:
+    """A choice of a search as one word or a line of JSON."""
+    return choice if isinstance(choice, str) else json.dumps(choice, ensure_ascii=False)
+
+
+class Tried(Section):
+    """What ``flowcli tune`` tries for a key: a list of values, or numbers from ``low`` to ``high``."""
+
+    choices: list[Any] | None = Field(default=None, max_length=MOST_CHOICES)
+    low: int | float | None = Field(default=None, description="the least; with a whole high, whole numbers are tried")
+    high: int | float | None = Field(default=None, description="the most")
+    log: bool = Field(default=False, description="whether their logarithms are spread evenly")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_alone(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {"choices": value}
+        if isinstance(value, dict):
+            return value
+        raise ValueError("write a list of values, or {low: 1, high: 8}, with log: true for a logarithmic scale")
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Tried:
+        if self.choices is not None:
+            if self.model_fields_set != {"choices"}:
+                raise ValueError("next to choices there is no low, high or log")
+            twice = _twice([label(choice) for choice in self.choices])
+            if not self.choices or twice:
+                raise ValueError(f"the list has {twice[0]} twice" if twice else "the list is empty")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError(
+                f"{'low' if self.low is None else 'high'} is missing: write {{low: 1, high: 8}}, or a list"
+            )
+        if self.low >= self.high:
+            raise ValueError("low is not below high")
+        if self.log and self.low <= 0:
+            raise ValueError("log needs a low above 0")
+        return self
+
+    @model_serializer
+    def _as_written(self) -> Any:
+        if self.choices is not None:
+            return self.choices
+        return {"low": self.low, "high": self.high, **({"log": True} if self.log else {})}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """What the validators above take."""
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        del mapping["properties"]["choices"]
+        number = {"type": "number"}
+        mapping["properties"] |= {"low": number, "high": number}
+        return {"anyOf": [{"type": "array", "minItems": 1}, {**mapping, "required": ["low", "high"]}]}
+
+    def values(self) -> list[Any]:
+        """All choices, or both ends."""
+        return [self.low, self.high] if self.choices is None else self.choices
+
+
 class Config(Section):
     """A whole config. Without ``flow``, one is chosen by the number of rows and columns."""
 
@@ -587,6 +652,17 @@ class Config(Section):
     train: TrainConfig = Field(default_factory=TrainConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     seed: int = Field(default=0, ge=0, lt=2**63, description="fixes the split, the start and the batches")
+    tune: dict[str, Tried | None] = Field(
+        default_factory=dict,
+        max_length=MOST_SEARCHED,
+        description="what 'flowcli tune' tries, as {train.learning_rate: {low: 1e-4, high: 1e-2, log: true}, "
+        "flow.repeat: [1, 2, 3]}; null: not this key",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_search(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        return {key: value for key, value in dumped.items() if key != "tune" or value}
 
 
 def setting_keys() -> list[str]:

@@ -1,0 +1,1 @@
+"""The search for a config by validation likelihood, on Optuna."""
