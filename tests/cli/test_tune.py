@@ -63,9 +63,9 @@ def test_a_search_ends_with_the_run_of_its_best_trial(cli, iris, tmp_path):
     np.testing.assert_array_equal(scores(cli("score", iris, "-m", "run")), scores(cli("score", iris, "-m", "again")))
 
 
-def test_the_first_trial_is_the_fit_without_a_search(cli, iris, tmp_path):
+def test_the_first_trial_is_the_fit_of_a_single_flow(cli, iris, tmp_path):
     assert cli("tune", iris, *SHORT, "--trials", 1, "-o", "run", "-q").status == 0
-    assert cli("fit", iris, *SHORT, "-o", "fit", "-q").status == 0
+    assert cli("fit", iris, *SHORT, "-s", "flow.base=normal", "-o", "fit", "-q").status == 0
     one, other = (load_config(f"{name}/config.yaml") for name in ("run", "fit"))
     assert one.model_dump() == other.model_dump()
     np.testing.assert_array_equal(scores(cli("score", iris, "-m", "run")), scores(cli("score", iris, "-m", "fit")))
