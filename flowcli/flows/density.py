@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -129,6 +130,18 @@ class TableDensity(nn.Module):
         for factor, place in self._each():
             latent[..., list(place.numbers)] = factor.encode(self._own(rows, place))
         return latent
+
+    def to_normal(self, latent: Tensor, rows: Rows, noise: np.random.Generator) -> Tensor:
+        """From what :meth:`encode` makes of the rows, ``(n, d)``, independent standard normals if they are the model's.
+
+        ``noise`` is for bases that are mixtures: see :meth:`flowcli.flows.base.Base.to_normal`.
+        """
+        rows = self.on_real_line(rows)[0]
+        found = torch.empty_like(latent)
+        for factor, place in self._each():
+            own = list(place.numbers)
+            found[..., own] = factor.to_normal(latent[..., own], self._own(rows, place), noise)
+        return found
 
     def decode(self, rows: Rows) -> Tensor:
         """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
