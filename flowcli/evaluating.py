@@ -41,13 +41,15 @@ class Evaluation:
     """What was found.
 
     ``likelihood`` and ``baselines`` are summaries of :func:`flowcli.evaluation.likelihood.summarize`; each baseline has
-    the ``difference`` to it that the model makes, row by row. ``left_out``: what could not be done, and why.
+    the ``difference`` to it that the model makes, row by row. ``latent_rows``: of the rows checked, those with latents.
+    ``left_out``: what could not be done, and why.
     """
 
     likelihood: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
     verdicts: list[Verdict]
     rows_checked: int
+    latent_rows: int
     samples: int
     left_out: list[str] = field(default_factory=list)
 
@@ -58,6 +60,7 @@ class Evaluation:
             "baselines": self.baselines,
             "checks": [verdict.as_json() for verdict in self.verdicts],
             "rows_checked": self.rows_checked,
+            "latent_rows": self.latent_rows,
             "samples": self.samples,
             "left_out": self.left_out,
         }
@@ -113,13 +116,14 @@ def evaluate(
         joint = getattr(baseline, "joint", None)
         if isinstance(joint, Mixture):
             summaries[name]["components"] = joint.components
-    found = Evaluation(scores.summary(modelled), summaries, [], len(kept.rows.numbers), 0, left_out)
+    found = Evaluation(scores.summary(modelled), summaries, [], len(kept.rows.numbers), 0, 0, left_out)
     if found.rows_checked < LEAST_ROWS:
         left_out.append(f"checks of fit: they take {LEAST_ROWS} rows or more")
         return found
     evidence = _evidence(model, kept.rows, training, samples, seed)
     checks, not_made = all_checks(evidence, _noise(seed, CHECKS))
     found.verdicts, found.samples = judge(checks), len(evidence.samples)
+    found.latent_rows = int((~np.isnan(evidence.latents)).any(axis=1).sum())
     left_out += not_made
     return found
 

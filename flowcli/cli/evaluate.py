@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 # Of a family of checks, so many lines are shown; --json has all.
 MOST_LINES = 6
+# Of statistics, as tables have them.
+SYMBOLS = {
+    "Anderson-Darling": "A^2",
+    "Kolmogorov-Smirnov": "D",
+    "chi-squared": "X^2",
+    "sum of four r^2": "X^2",
+    "(n - 1) R^2": "X^2",
+    "area under the curve": "AUC",
+    "closer than a row": "share",
+}
 BASELINE_NAMES = {
     "gaussian": "Gaussian",
     "independent_marginals": "independent marginals",
@@ -94,6 +104,7 @@ def evaluate(
 
     again = _prepared_again(loaded.header, needed=not files, wanted=train is None)
     training = _training(loaded, train, encoding, again)
+    _tell_known(files, loaded.header)
     told = f"rows of {', '.join(files)}" if files else "test rows of the model's own"
     rows = _rows(loaded, files, encoding) if files else _test_rows(again)
     found = evaluated(loaded, rows, training, n or SAMPLES, seed or 0)
@@ -122,6 +133,19 @@ def _prepared_again(header: ModelHeader, needed: bool, wanted: bool) -> Prepared
             raise DataError(f"the model's own test rows are not at hand; name DATA: {error}") from None
         messages.note(f"left out: baselines; the model's training rows are not at hand (--train FILE): {error}")
         return None
+
+
+def _tell_known(files: list[str], header: ModelHeader) -> None:
+    """Say which of the files the model has seen."""
+    from pathlib import Path
+
+    from flowcli.tables.fingerprint import sha256_of
+
+    for file in files:
+        if Path(file).is_file() and sha256_of(Path(file)) in header.data.get("sha256", []):
+            messages.note(
+                f"WARNING: {file}: the model was trained on most of its rows; without DATA, its test rows count"
+            )
 
 
 def _training(model: Model, train: str | None, encoding: str | None, again: Prepared | None) -> Rows | None:
@@ -171,8 +195,8 @@ def _lines(path: str, told: str, found: Evaluation) -> list[str]:
         lines.append(f"  total {summary['total']:.2f}")
     if found.verdicts:
         lines.append(
-            f"checks  ({found.rows_checked:,} rows, {found.samples:,} samples; {len(found.verdicts):,} p-values, "
-            "corrected together)"
+            f"checks  ({found.rows_checked:,} rows, {found.latent_rows:,} with latents, {found.samples:,} samples; "
+            f"{len(found.verdicts):,} p-values, corrected together)"
         )
         lines += ["  " + line for line in aligned(_check_lines(found.verdicts))]
         failed = sum(verdict.failed for verdict in found.verdicts)
@@ -205,7 +229,7 @@ def _check_lines(verdicts: list[Verdict]) -> list[tuple[str, ...]]:
                     kind if not number else "",
                     f"{len(all_of_it):,}" if not number else "",
                     check.place,
-                    f"{check.statistic} {check.value:.3g}",
+                    f"{SYMBOLS.get(check.statistic, check.statistic)} {check.value:.3g}",
                     _p(check.p),
                     _p(verdict.corrected_p),
                     "FAILED" if verdict.failed else "ok",

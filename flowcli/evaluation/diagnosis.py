@@ -46,31 +46,42 @@ def all_checks(evidence: Evidence, noise: np.random.Generator) -> tuple[list[Che
     Args:
         noise: for what is put in order by chance, and the classifier.
     """
+    checks, left_out = plain_checks(evidence, noise), []
+    if len(evidence.rows) < LEAST_ROWS:
+        left_out.append(f"classifier: it takes {LEAST_ROWS} rows or more")
+    else:
+        try:
+            checks += two_sample(evidence.rows, _one_each(evidence), noise)
+        except ImportError:
+            left_out.append(f"classifier: {WITHOUT_SCIKIT_LEARN}")
+    if evidence.training is None:
+        left_out.append("copies: the training rows are not at hand")
+    return checks, left_out
+
+
+def plain_checks(evidence: Evidence, noise: np.random.Generator) -> list[Check]:
+    """All but the classifier."""
     rows, samples, latents, names = evidence.rows, evidence.samples, evidence.latents, evidence.latent_columns
     checks = latent_checks.normality(latents, names)
     checks += latent_checks.independence(latents, names, noise)
     checks += latent_checks.radius(latents)
     checks += latent_checks.independence_of_given(latents, names, evidence.given_context, "latent given context")
     checks += latent_checks.independence_of_given(latents, names, evidence.given_modelled, "latent given label")
-    one_each = samples
-    if evidence.conditional and len(rows):
-        one_each = samples.take(np.arange(len(rows)) * (len(samples) // len(rows)))
+    if evidence.conditional:
         checks += latent_checks.tails(latents, names)
         checks += sample_checks.ranks_among_samples(rows, samples, noise)
     else:
         checks += sample_checks.marginals(rows, samples)
         checks += sample_checks.tails(rows, samples, noise)
-    checks += sample_checks.dependence(rows, one_each, noise)
-    left_out = []
-    try:
-        if len(rows) < LEAST_ROWS:
-            left_out.append(f"classifier: it takes {LEAST_ROWS} rows or more")
-        else:
-            checks += two_sample(rows, one_each, noise)
-    except ImportError:
-        left_out.append(f"classifier: {WITHOUT_SCIKIT_LEARN}")
-    if evidence.training is None:
-        left_out.append("copies: the training rows are not at hand")
-    else:
-        checks += nearest_neighbours(rows, one_each, evidence.training)
-    return checks, left_out
+    checks += sample_checks.dependence(rows, _one_each(evidence), noise)
+    if evidence.training is not None:
+        checks += nearest_neighbours(rows, _one_each(evidence), evidence.training)
+    return checks
+
+
+def _one_each(evidence: Evidence) -> Sheet:
+    """Samples that are independent of each other: of those with the same context, the first."""
+    if not evidence.conditional:
+        return evidence.samples
+    each = len(evidence.samples) // len(evidence.rows)
+    return evidence.samples.take(np.arange(len(evidence.rows)) * each)

@@ -56,7 +56,7 @@ def tails(latents: Floats, names: Sequence[str]) -> list[Check]:
             continue
         for side, sign in (("lower", -1), ("upper", 1)):
             count = int((sign * values > limit).sum())
-            detail = f"{count:,} rows, {TAIL * len(values):.1f} expected"
+            detail = f"{count:,} found, {TAIL * len(values):.1f} expected"
             p = binomial(count, len(values), TAIL)
             place = f"z{column + 1} ({name}), {side} tail"
             found.append(Check("latent tails", (name,), place, "rows beyond", count, p, detail))

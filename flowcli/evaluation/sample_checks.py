@@ -82,7 +82,7 @@ def tails(rows: Sheet, samples: Sheet, noise: np.random.Generator) -> list[Check
             limit = np.flatnonzero(order >= len(one))[rank - 1]
             count = int((order[:limit] < len(one)).sum())
             expected = len(one) * rank / (len(other) + 1)
-            detail = f"{count:,} rows, {expected:.1f} expected"
+            detail = f"{count:,} found, {expected:.1f} expected"
             p = exceedances(count, len(one), rank, len(other))
             found.append(Check("tails", (name,), f"{name}, {side} tail", "rows beyond", count, p, detail))
     return found
