@@ -143,9 +143,7 @@ def _tell_known(files: list[str], header: ModelHeader) -> None:
 
     for file in files:
         if Path(file).is_file() and sha256_of(Path(file)) in header.data.get("sha256", []):
-            messages.note(
-                f"WARNING: {file}: the model was trained on most of its rows; without DATA, its test rows count"
-            )
+            messages.note(f"WARNING: {file}: the model was trained on most of its rows; without DATA, others are taken")
 
 
 def _training(model: Model, train: str | None, encoding: str | None, again: Prepared | None) -> Rows | None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.cases import Drawn, Flaw, evidence
 from flowcli.evaluation.check import LEVEL, Check, Verdict, judge
 from flowcli.evaluation.classifier import two_sample
 from flowcli.evaluation.diagnosis import all_checks, plain_checks
+
+from .cases import Drawn, Flaw, evidence
 
 REPETITIONS = 200
 
