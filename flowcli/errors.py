@@ -53,3 +53,9 @@ class DataError(FlowcliError, ValueError):
 
 class ModelError(FlowcliError):
     """A model file is damaged, unknown, or cannot do what was asked (exit status 1)."""
+
+
+class GateMissed(FlowcliError):
+    """A figure is below what the user asks for (exit status 3)."""
+
+    exit_code = 3

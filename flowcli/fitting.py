@@ -22,7 +22,7 @@ from flowcli import __version__
 from flowcli.config.load import dump_config
 from flowcli.config.schema import Config, FlowConfig, TrainConfig
 from flowcli.errors import Interrupted, ModelError
-from flowcli.evaluation.baselines import gaussian_log_prob
+from flowcli.evaluation.baselines import Gaussian
 from flowcli.evaluation.inverse import inverse_errors
 from flowcli.evaluation.likelihood import summarize
 from flowcli.flows.build import build_density
@@ -275,7 +275,8 @@ def _gaussian(prepared: Prepared) -> npt.NDArray[np.float64]:
     starts = range(0, max(1, len(prepared.test.numbers)), MOST_ROWS_IN_MEMORY)
     parts = (prepared.test.take(slice(start, start + MOST_ROWS_IN_MEMORY)) for start in starts)
     rows = (Rows.of(part, torch.device("cpu"), torch.float64) for part in parts)
-    return np.concatenate([gaussian_log_prob(prepared.sample, each, prepared.encoder.layout) for each in rows])
+    baseline = Gaussian(prepared.sample, prepared.encoder.layout)
+    return np.concatenate([baseline.log_prob(each) for each in rows])
 
 
 def _versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ from flowcli.checked_models import is_remembered, remember
 from flowcli.errors import DataError, ModelError, UsageError
 from flowcli.files import written_whole
 from flowcli.model_file import ModelFile, ModelHeader, load_arrays, model_bytes, read_model_file
-from flowcli.preprocess.encoder import Encoded, TableEncoder
+from flowcli.preprocess.encoder import Encoded, TableEncoder, concatenated
 from flowcli.programs.engine import ProgramEngine
 from flowcli.programs.mixture import MixtureProgramEngine, engine_of
 from flowcli.runs import resolve_model
@@ -214,7 +214,7 @@ class Model:
     def score(self, table: TableLike, on_bad_row: str = "error") -> Scores:
         """Like :meth:`log_prob`, and which rows have a label that training had not."""
         table = self._table(table)
-        encoded = self._encoded(table, on_bad_row)
+        encoded = self.encoded(table, on_bad_row)
         log_prob = self.score_encoded(encoded, table.last_row)
         good = np.ones(len(log_prob), dtype=bool)
         good[list(encoded.bad)] = False
@@ -240,6 +240,17 @@ class Model:
             log_prob[rows][part.outside] = -np.inf
         return log_prob
 
+    def encoded(self, table: Table, on_bad_row: str = "error") -> Encoded:
+        """The rows as the model sees them.
+
+        Raises:
+            DataError: columns are missing, or, unless ``on_bad_row`` is another word, a row cannot be scored.
+        """
+        encoded = self.encoder.encode(table)
+        if on_bad_row == "error":
+            _refuse_bad(encoded, table)
+        return encoded
+
     def log_prob(self, table: TableLike, on_bad_row: str = "error") -> npt.NDArray[np.float64]:
         """Log-likelihood of each row in nats, ``(n,)``, given its context columns.
 
@@ -262,7 +273,7 @@ class Model:
             DataError: columns are missing, or a row cannot be encoded.
         """
         rows = self._table(table)
-        encoded = self._encoded(rows, "error")
+        encoded = self.encoded(rows)
         self._refuse_unseen(encoded, rows)
         if encoded.outside.any():
             raise DataError(f"{rows.locate(int(encoded.outside.argmax()))}: a number is beyond its column's bounds")
@@ -359,6 +370,21 @@ class Model:
             numbers, labels, ordinals = draw(noise, context[which])
             yield self.encoder.decode(numbers, labels, ordinals, cells and cells.take(integers(which)), rounded=True)
 
+    def sample_encoded(self, context: Floats, seed: int) -> Encoded:
+        """A row for each row of the encoded context ``(n, c)``, as samples are written, and encoded again."""
+        noise = np.random.Generator(np.random.PCG64(seed))
+        draw = self._drawing({}, len(context))
+        # What the context's cells were is not known, nor needed.
+        modelled = TableEncoder([column for column in self.encoder.columns if not column.context])
+        parts = []
+        for start in range(0, max(1, len(context)), SAMPLING_CHUNK):
+            numbers, labels, ordinals = draw(noise, context[start : start + SAMPLING_CHUNK])
+            cells = modelled.decode(numbers, labels, ordinals, None, rounded=True)
+            table = Table(cells, (Origin("the samples", start + 1, len(numbers)),))
+            parts.append(modelled.encode(table))
+            _refuse_bad(parts[-1], table)
+        return replace(concatenated(parts), context=context)
+
     def _drawing(self, set_to: Mapping[str, str], needed: int) -> Callable[[np.random.Generator, Floats], Drawn]:
         """What draws a chunk of rows, given their context, of at least so many rows in all."""
         if set_to:
@@ -409,12 +435,6 @@ class Model:
         encoded = self.encoder.encode_context(table)
         _refuse_bad(encoded, table)
         return encoded.context, table.cells.select(names)
-
-    def _encoded(self, table: Table, on_bad_row: str) -> Encoded:
-        encoded = self.encoder.encode(table)
-        if on_bad_row == "error":
-            _refuse_bad(encoded, table)
-        return encoded
 
     def _refuse_unseen(self, encoded: Encoded, table: Table) -> None:
         """Refuse rows whose label training had not: nothing is known of their numbers."""

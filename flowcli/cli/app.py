@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from flowcli.cli import config, decode, encode, fit, init, sample, score, show, transforms, tune
+from flowcli.cli import compare, config, decode, encode, evaluate, fit, init, sample, score, show, transforms, tune
 from flowcli.cli.command import command
 from flowcli.cli.output import messages, settle_streams, silence_stdout
 from flowcli.cli.running import set_pipe_signal
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-EPILOG = "Exit status: 0 done, 1 the data, model or machine said no, 2 usage or config, 130 interrupted."
+EPILOG = (
+    "Exit status: 0 done, 1 the data, model or machine said no, 2 usage or config, 3 below --fail-under, "
+    "130 interrupted."
+)
 
 app = typer.Typer(
     name="flowcli",
@@ -51,6 +54,8 @@ for name, function in (
     ("sample", sample.sample),
     ("encode", encode.encode),
     ("decode", decode.decode),
+    ("evaluate", evaluate.evaluate),
+    ("compare", compare.compare),
     ("show", show.show),
     ("transforms", transforms.transforms),
     ("init", init.init),

@@ -162,10 +162,11 @@ def likelihood_lines(metrics: dict[str, Any]) -> list[str]:
     rows = [("test", metrics["test_log_likelihood"])]
     rows += [(f"test, {name} baseline", summary) for name, summary in metrics["baselines"].items()]
     rows += [("validation", metrics["validation_log_likelihood"])]
-    return aligned((name, _summary(summary)) for name, summary in rows if summary)
+    return aligned((name, summary_words(summary)) for name, summary in rows if summary)
 
 
-def _summary(summary: dict[str, Any]) -> str:
+def summary_words(summary: dict[str, Any]) -> str:
+    """A summary of log-likelihoods in a line."""
     if summary["impossible_rows"]:
         return f"-inf: {summary['impossible_rows']} of {summary['n']} rows have probability zero (an unseen label, say)"
     error = "" if summary["standard_error"] is None else f" ± {summary['standard_error']:.3f}"

@@ -1,1 +1,1 @@
-"""Figures: what a likelihood is worth."""
+"""Figures: what a likelihood is worth, and what of a model does not fit."""

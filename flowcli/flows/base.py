@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +40,13 @@ class Base(nn.Module):
 
     def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """``z`` ``(..., d)`` from independent uniform numbers in [0, 1), ``(..., noise_features)``."""
+        raise NotImplementedError
+
+    def to_normal(self, z: Tensor, context: Tensor | None, noise: np.random.Generator) -> Tensor:
+        """Numbers ``(n, d)`` that are independent standard normals if ``z`` comes from this base, for tests of fit.
+
+        What the base mixes over, a component or a scale, is drawn from its posterior given ``z``, with ``noise``.
+        """
         raise NotImplementedError
 
     def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
@@ -103,6 +111,12 @@ class Normal(SkippingBase):
         location, raw = self.parameters_of.given(context).unbind(-2)
         return location + z * torch.exp(soft_clip(raw, LOG_SCALE_BOUND))
 
+    def to_normal(self, z: Tensor, context: Tensor | None, noise: np.random.Generator) -> Tensor:
+        if not self.conditional:
+            return z
+        location, raw = self.parameters_of.given(context).unbind(-2)
+        return (z - location) * torch.exp(-soft_clip(raw, LOG_SCALE_BOUND))
+
 
 class StudentT(SkippingBase):
     """Independent Student-t variables of scale 1 with learned degrees of freedom, one for each column.
@@ -144,6 +158,14 @@ class StudentT(SkippingBase):
         spread = torch.sqrt(degrees * torch.expm1(-2 / degrees * torch.log1p(-radius)))
         return location + torch.exp(log_scale) * spread * torch.cos(2 * math.pi * angle)
 
+    def to_normal(self, z: Tensor, context: Tensor | None, noise: np.random.Generator) -> Tensor:
+        """Student's t is a normal whose precision is drawn from ``Gamma(degrees / 2, degrees / 2)``."""
+        degrees, location, log_scale = self._resolved(context)
+        value = (z - location) * torch.exp(-log_scale)
+        shape = ((degrees + 1) / 2).expand(value.shape).cpu().numpy()
+        gamma = torch.from_numpy(noise.standard_gamma(shape)).to(value)
+        return value / torch.hypot(value, torch.sqrt(degrees)) * torch.sqrt(2 * gamma)
+
 
 class Uniform(Base):
     """Uniform on the unit cube, its faces included, so that a ``z`` rounded to 1 keeps its density."""
@@ -157,6 +179,10 @@ class Uniform(Base):
 
     def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         return inside_unit(uniforms)
+
+    def to_normal(self, z: Tensor, context: Tensor | None, noise: np.random.Generator) -> Tensor:
+        # A z outside the cube is as far out as can be.
+        return normal_quantile(z.clamp_max(1 - 2.0**-53))
 
 
 def inside_unit(uniforms: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +36,9 @@ class Density(nn.Module):
     Log-densities are in nats, in the data's own units. The numbers of rows are as the encoder gives them, and 0 where a
     row has none.
     """
+
+    # Whether all columns are modelled at once, given the whole context.
+    whole = True
 
     def __init__(
         self,
@@ -89,6 +93,14 @@ class Density(nn.Module):
 
     def decode(self, rows: Rows) -> Tensor:
         """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
+        raise NotImplementedError
+
+    def normal_latents(self, rows: Rows, noise: np.random.Generator) -> Tensor:
+        """Numbers ``(n, d)`` that are independent standard normals if rows come from this density, for tests of fit.
+
+        What the density mixes over is drawn from its posterior given the row, with ``noise``; NaN where a row has no
+        number.
+        """
         raise NotImplementedError
 
     def factors_of(self, numbers: set[int], labels: set[int], ordinals: set[int]) -> list[int]:
@@ -182,6 +194,14 @@ class TableDensity(Density):
         for factor, place in self._each():
             latent[..., list(place.numbers)] = factor.encode(self._own(rows, place))
         return latent
+
+    def normal_latents(self, rows: Rows, noise: np.random.Generator) -> Tensor:
+        latent, rows = self.encode(rows), self.on_real_line(rows)[0]
+        found = torch.empty_like(latent)
+        for factor, place in self._each():
+            own = list(place.numbers)
+            found[..., own] = factor.to_normal(latent[..., own], self._own(rows, place), noise)
+        return found
 
     def decode(self, rows: Rows) -> Tensor:
         numbers = torch.empty_like(rows.numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -70,6 +71,10 @@ class Factor(nn.Module):
         if self.flow is None:
             return rows.numbers
         return self.flow.encode(rows.numbers, self._for_numbers(rows), are_present(rows.labels, self.states))
+
+    def to_normal(self, latent: Tensor, rows: Rows, noise: np.random.Generator) -> Tensor:
+        """From the latents of the rows' numbers, ``(n, d)``, those that a standard normal base would have."""
+        return latent if self.flow is None else self.flow.base.to_normal(latent, self._for_numbers(rows), noise)
 
     def decode(self, rows: Rows) -> Tensor:
         """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,12 +66,21 @@ class GaussianMixture(Base):
         factor[..., self.below[0], self.below[1]] = entries
         return torch.log_softmax(weights.squeeze(-1), dim=-1), locations, soft_clip(scales, BOUND), factor
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def _each(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Of each component, ``z`` standardised, ``(..., k, d)``, and the log of its share of the density."""
         log_weights, locations, log_scales, factor = self._resolved(context)
         away = z.unsqueeze(-2) - locations
-        independent = away + (factor @ away.unsqueeze(-1)).squeeze(-1)
-        each = log_normal(independent * torch.exp(-log_scales)) - log_scales.sum(-1)
-        return torch.logsumexp(log_weights + each, dim=-1)
+        standard = (away + (factor @ away.unsqueeze(-1)).squeeze(-1)) * torch.exp(-log_scales)
+        return standard, log_weights + (log_normal(standard) - log_scales.sum(-1))
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return torch.logsumexp(self._each(z, context)[1], dim=-1)
+
+    def to_normal(self, z: Tensor, context: Tensor | None, noise: np.random.Generator) -> Tensor:
+        standard, log_shares = self._each(z, context)
+        uniforms = torch.from_numpy(noise.random(z.shape[:-1])).to(z)
+        component = choose(uniforms, torch.log_softmax(log_shares, dim=-1))
+        return standard.take_along_dim(component[..., None, None], -2).squeeze(-2)
 
     def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         log_weights, locations, log_scales, factor = self._resolved(context)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,6 +92,15 @@ class MixtureDensity(Density):
             Rows(torch.empty_like(rows.numbers), rows.labels.clone(), rows.ordinals.clone(), rows.context),
         )
         return torch.cat([made.numbers, (number + 1).to(made.numbers.dtype).unsqueeze(-1)], dim=-1)
+
+    def normal_latents(self, rows: Rows, noise: np.random.Generator) -> Tensor:
+        number = self.responsible(rows, torch.from_numpy(noise.random(len(rows))).to(rows.numbers))
+        made = self._by_member(
+            number,
+            lambda member, places: replace(rows.take(places), numbers=member.normal_latents(rows.take(places), noise)),
+            Rows(torch.empty_like(rows.numbers), rows.labels.clone(), rows.ordinals.clone(), rows.context),
+        )
+        return made.numbers
 
     def decode(self, rows: Rows) -> Tensor:
         number = (rows.numbers[..., -1].long() - 1).clamp(0, len(self.members) - 1)

@@ -63,6 +63,14 @@ class Encoded:
         return self.numbers, self.labels, self.ordinals, self.context, self.outside
 
 
+def concatenated(parts: Sequence[Encoded]) -> Encoded:
+    """Rows one after the other, none of which is bad."""
+    numbers, labels, ordinals, context, outside = (
+        np.concatenate(arrays) for arrays in zip(*(part.arrays() for part in parts), strict=True)
+    )
+    return Encoded(numbers, labels, ordinals, context, outside, {})
+
+
 class TableEncoder:
     """The columns of a model, as a map between tables and arrays."""
 

@@ -18,10 +18,10 @@ def fingerprint(
     """
     return {
         "files": list(sources),
-        "sha256": [None if source == "-" else _sha256(Path(source)) for source in sources],
+        "sha256": [None if source == "-" else sha256_of(Path(source)) for source in sources],
         "rows": rows,
         "columns": list(columns),
-        "held_out_sha256": [_sha256(Path(file)) for file in held_out],
+        "held_out_sha256": [sha256_of(Path(file)) for file in held_out],
     }
 
 
@@ -33,7 +33,8 @@ def same_data(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return None in ours or None in theirs or bool(ours == theirs)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -119,6 +119,10 @@ class Supports(nn.Module):
             return u
         return self._within(u + self.step.to(u.dtype) * (uniforms - 0.5))
 
+    def inside(self, u: Tensor) -> Tensor:
+        """Which numbers are within the maps' domains, ``(..., d)``."""
+        return ((u > 0) | ~self.above_zero) & ((u < 1) | ~self.below_one)
+
     def _within(self, u: Tensor) -> Tensor:
         """Rounding, to float32 above all, must not push what lies next to a bound onto it or beyond."""
         if not self.bounded:

@@ -94,7 +94,7 @@ def light(folder, tmp_path_factory):
 
 
 def test_every_command_is_known_here():
-    assert {"fit", "score", "sample", "encode", "decode", "show", "transforms", "init"} <= {
+    assert {"fit", "score", "sample", "encode", "decode", "evaluate", "compare", "show", "transforms", "init"} <= {
         names[0] for names in COMMANDS
     }
 
@@ -173,6 +173,17 @@ USAGE_ERRORS = [
     (["encode", "t.csv", "-m", "nowhere"], "nowhere: no such run"),
     (["decode", "t.csv", "-m", "nowhere"], "nowhere: no such run"),
     (["decode", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["evaluate", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["evaluate"], "no model"),
+    (["evaluate", "-m", "nowhere"], "nowhere: no such run"),
+    (["evaluate", "t.csv", "--train", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["evaluate", "t.csv", "--fail-under", "x"], "--fail-under"),
+    (["evaluate", "t.csv", "--n", "3"], "--n"),
+    (["compare"], "two runs"),
+    (["compare", "taken"], "two runs"),
+    (["compare", "taken", "taken"], "twice"),
+    (["compare", "taken", "nowhere"], "holds no model"),
+    (["compare", "taken", "other", "--data", "nowhere.csv"], "nowhere.csv: no such file"),
     (["fit", "nowhere.csv"], "nowhere.csv: no such file"),
     (["fit", "t.csv", "-c", "nowhere"], "no config file or preset 'nowhere'"),
     (["fit", "t.csv", "-c", "bad.yaml"], "Did you mean 'affine'"),
