@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flowcli.cli import config, decode, encode, fit, init, sample, score, show, transforms
+from flowcli.cli import config, decode, encode, fit, init, plot, sample, score, show, transforms
 from flowcli.cli.command import command
 from flowcli.cli.output import messages, settle_streams, silence_stdout
 from flowcli.cli.running import set_pipe_signal
@@ -50,6 +50,7 @@ for name, function in (
     ("sample", sample.sample),
     ("encode", encode.encode),
     ("decode", decode.decode),
+    ("plot", plot.plot),
     ("show", show.show),
     ("transforms", transforms.transforms),
     ("init", init.init),
