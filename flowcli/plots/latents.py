@@ -52,7 +52,7 @@ def latents(z: Floats, names: Sequence[str], data_name: str) -> Figure:
                 axes.axis("off")
                 _correlation(axes, z[:, across], z[:, up])
             if up == count - 1:
-                axes.set_xlabel(names[across] if up != across else "normal quantile")
+                axes.set_xlabel(names[across] if up != across else "normal")
             if across == 0:
                 axes.set_ylabel(names[up] if up != across else "latent")
         figure.legend(handles=_keys(data_name, count), loc="outside upper left", ncols=4, columnspacing=1.5)
