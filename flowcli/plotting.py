@@ -160,7 +160,7 @@ def latents_picture(model: Model, name: str, data: Data, note: Callable[[str], N
         names = names[:MOST_COLUMNS]
     flow = model.header.config.flow
     assert flow is not None
-    parts: list[Part] = [*(flow.factors or [flow])]
+    parts: list[Part] = [flow] if flow.factors is None else [*flow.factors]
     others = {part.base.name for part in parts} - {"normal"}
     if others:
         note(f"the base is {', '.join(sorted(others))}: these latents are not normal even if the model is right")

@@ -8,9 +8,9 @@ from PIL import Image
 
 
 @pytest.fixture
-def here(cli, tmp_path, iris_run):
+def here(cli, tmp_path, gaussian_run):
     """A copy of the run's model in the folder that commands run in."""
-    (tmp_path / "m.safetensors").write_bytes((iris_run / "model.safetensors").read_bytes())
+    (tmp_path / "m.safetensors").write_bytes((gaussian_run / "model.safetensors").read_bytes())
     return tmp_path
 
 
@@ -38,13 +38,13 @@ def test_the_same_again(cli, here):
     assert (here / "one.svg").read_bytes() == (here / "two.svg").read_bytes()
 
 
-def test_default_names_are_beside_the_model(cli, here, iris_run):
+def test_default_names_are_beside_the_model(cli, here, conditional_run):
     assert cli("plot", "density", "-m", "m.safetensors", *QUICK).out == "density.png\n"
     assert cli("plot", "density", "-m", "m.safetensors", *QUICK).out == "density-2.png\n"
     assert cli("plot", "--transform", "affine").out == "affine.png\n"
-    done = cli("plot", "training", "-m", iris_run)
-    assert done.out == f"{iris_run}/training.png\n"
-    (iris_run / "training.png").unlink()
+    done = cli("plot", "training", "-m", conditional_run)
+    assert done.out == f"{conditional_run}/training.png\n"
+    (conditional_run / "training.png").unlink()
 
 
 def test_a_file_is_replaced_with_force_only(cli, here):

@@ -129,7 +129,7 @@ def test_steps_in_the_data_s_units(models):
     assert [column.name for column in found.columns] == ["a [mm]", "c"]
     assert found.path[-1].points.mean(axis=0) == pytest.approx([5, 0], abs=0.8)
     figure = found.picture()
-    titles = [axes.get_title() for axes in figure.axes if axes.axison]
+    titles = [axes.get_title("left") for axes in figure.axes if axes.axison]
     assert titles[0] == "base"
     assert titles[-1] == "data"
     assert len(titles) == len(found.path)

@@ -48,7 +48,7 @@ def test_every_transform_has_a_picture(name):
     for axes in figure.axes:
         assert axes.get_lines() or axes.collections
         assert all(np.isfinite(axes.get_xlim() + axes.get_ylim()))
-    assert plane == any(axes.get_title() == "density of x" for axes in figure.axes)
+    assert plane == any(axes.get_title("left") == "density of x" for axes in figure.axes)
 
 
 @pytest.mark.parametrize(("name", "changed"), KINDS, ids=str)
@@ -59,7 +59,7 @@ def test_curves_are_the_transform_and_its_slope(name, changed):
     grid = np.array(figure.axes).reshape(3, len(varied))
     z = torch.linspace(-REACH, REACH, PLACES, dtype=torch.float64)
     for column, variation in enumerate(varied):
-        assert grid[0, column].get_title() == variation.name
+        assert grid[0, column].get_title("left") == variation.name
         lines = [axes.get_lines()[: len(variation.values)] for axes in grid[:, column]]
         for value, top, middle, bottom in zip(variation.values, *lines, strict=True):
             raw = torch.from_numpy(variation.raw(value)).expand(PLACES, -1)
@@ -108,6 +108,9 @@ def test_a_transformer_that_is_not_known_here():
 
         def forward(self, z, parameters):
             return z + parameters[..., 0], torch.zeros_like(z)
+
+        def inverse(self, x, parameters):
+            return x - parameters[..., 0], torch.zeros_like(x)
 
     figure = elementwise("shift", Shift())
     assert len(figure.axes) == 6
