@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from flowcli.cli import compare, config, decode, encode, evaluate, fit, init, sample, score, show, transforms, tune
+from flowcli.cli import (
+    compare,
+    config,
+    decode,
+    encode,
+    evaluate,
+    fit,
+    init,
+    plot,
+    sample,
+    score,
+    show,
+    transforms,
+    tune,
+)
 from flowcli.cli.command import command
 from flowcli.cli.output import messages, settle_streams, silence_stdout
 from flowcli.cli.running import set_pipe_signal
@@ -56,6 +70,7 @@ for name, function in (
     ("decode", decode.decode),
     ("evaluate", evaluate.evaluate),
     ("compare", compare.compare),
+    ("plot", plot.plot),
     ("show", show.show),
     ("transforms", transforms.transforms),
     ("init", init.init),

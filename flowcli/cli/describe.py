@@ -23,11 +23,15 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
 def column_lines(columns: Sequence[Column], measured: bool = True) -> list[str]:
     """Name, kind, role, what is known of each column, and why; ``measured`` when its spikes and bounds are."""
     return aligned(
-        (c.name, c.nature, "given" if c.context else "", "; ".join(filter(None, (_known(c), c.reason))))
+        (c.name, _in_unit(c), "given" if c.context else "", "; ".join(filter(None, (_known(c), c.reason))))
         if measured
         else (c.name, c.kind, "", c.reason)
         for c in columns
     )
+
+
+def _in_unit(column: Column) -> str:
+    return f"{column.nature}, in {column.unit}" if column.unit else column.nature
 
 
 def _known(column: Column) -> str:

@@ -530,6 +530,9 @@ class ColumnConfig(Section):
     spikes: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(
         default_factory=list, max_length=1000, description="values with a probability of their own, like 0"
     )
+    unit: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
+        default=None, description="what its numbers are in, like mm; for pictures"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -544,9 +547,16 @@ class ColumnConfig(Section):
         numeric += ["spikes"] if self.spikes else []
         if numeric and self.kind in ("date", "label", "ordinal"):
             raise ValueError(f"{numeric[0]} is of number columns, and kind is {self.kind}")
+        if self.unit is not None and self.kind in ("date", "label"):
+            raise ValueError(f"unit is of number and ordinal columns, and kind is {self.kind}")
         if self.step is not None and self.kind == "continuous":
             raise ValueError("a continuous column has no step")
         return self
+
+    @property
+    def tells_kind(self) -> bool:
+        """Whether the column is not left to be inferred: a unit alone says nothing of it."""
+        return self != ColumnConfig(unit=self.unit)
 
     @model_serializer
     def _what_is_said(self) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flowcli.flows.factor import Factor, are_present
 from flowcli.flows.rows import Rows
-from flowcli.transforms.bijection import only, sum_features
+from flowcli.transforms.bijection import Bijection, only, sum_features
 from flowcli.transforms.support import Support
 from flowcli.transforms.supports import Supports
 
@@ -202,6 +202,15 @@ class TableDensity(Density):
             own = list(place.numbers)
             found[..., own] = factor.to_normal(latent[..., own], self._own(rows, place), noise)
         return found
+
+    def walk(self, rows: Rows, factor: int) -> Iterator[tuple[Bijection, Tensor, Tensor | None]]:
+        """The way from data to base of a factor's numbers, for rows :meth:`on_real_line`.
+
+        Each transform of its flow, what that makes the factor's rows of, ``(n, d)`` of the factor, and which of these
+        are there, ``None`` for all.
+        """
+        which, place = self._each()[factor]
+        yield from which.walk(self._own(rows, place))
 
     def decode(self, rows: Rows) -> Tensor:
         numbers = torch.empty_like(rows.numbers)

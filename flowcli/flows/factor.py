@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from flowcli.flows.flow import Flow
 from flowcli.flows.integer_flow import IntegerFlow
 from flowcli.flows.labels import LabelModel
 from flowcli.flows.rows import Rows
+from flowcli.transforms.bijection import Bijection
 
 
 class Factor(nn.Module):
@@ -75,6 +76,12 @@ class Factor(nn.Module):
     def to_normal(self, latent: Tensor, rows: Rows, noise: np.random.Generator) -> Tensor:
         """From the latents of the rows' numbers, ``(n, d)``, those that a standard normal base would have."""
         return latent if self.flow is None else self.flow.base.to_normal(latent, self._for_numbers(rows), noise)
+
+    def walk(self, rows: Rows) -> Iterator[tuple[Bijection, Tensor, Tensor | None]]:
+        """The numbers' way from data to base, as :meth:`flowcli.transforms.bijection.Chain.walk`."""
+        if self.flow is not None:
+            present = are_present(rows.labels, self.states)
+            yield from self.flow.chain.walk(rows.numbers, self._for_numbers(rows), present)
 
     def decode(self, rows: Rows) -> Tensor:
         """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""

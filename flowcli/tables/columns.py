@@ -33,7 +33,7 @@ class Column:
     taken to the real line by ``map`` (:mod:`flowcli.transforms.supports`), and there standardised by ``center`` and
     ``spread``. ``step``: the grid that the values lie on, through ``origin``. ``lower`` and ``upper``: bounds beyond
     which the density is zero. ``spikes``: values with a probability of their own, the commonest first.
-    ``decimals``: digits written after the point.
+    ``decimals``: digits written after the point. ``unit``: what the numbers are in, as the config says.
 
     ``ordinal``: whole numbers around ``mean`` (their median), of this spread, each with a probability.
     ``label``: one of ``categories``, written as ``cells``. ``constant``: always ``value``, written likewise, and no
@@ -67,6 +67,7 @@ class Column:
     cells: Cells = "text"
     categories: tuple[str, ...] = ()
     value: str = ""
+    unit: str = ""
 
     def __post_init__(self) -> None:
         for fact, value in _checked(vars(self)).items():
@@ -169,6 +170,7 @@ _CHECKS = {
     "cells": one_of(*get_args(Cells)),
     "categories": tuple_of(text, MOST_CATEGORIES),
     "value": text,
+    "unit": text,
 }
 _checked = parts(_CHECKS)
 _written = parts(_CHECKS, missing={f.name: f.default for f in fields(Column) if f.default is not MISSING})

@@ -86,7 +86,8 @@ def infer_columns(
         if name in drop:
             continue
         try:
-            column = _infer(name, table, kinds.get(name))
+            wanted = kinds.get(name)
+            column = _infer(name, table, wanted if wanted and wanted.tells_kind else None)
             if column.missing and missing == "error":
                 holes = int(hole_mask(table.column(name)).sum())
                 raise DataError(f"{name!r} ({holes:,} of {len(table):,} cells are missing)")
@@ -94,7 +95,8 @@ def infer_columns(
                 raise DataError(f"{name!r} ({NO_HOLES})")
             if name in context and column.kind == "identifier":
                 raise DataError(f"{name!r} (cannot be given: {column.reason})")
-            columns.append(replace(column, context=name in context))
+            unit = (wanted and wanted.unit) or ""
+            columns.append(replace(column, context=name in context, unit=unit))
         except DataError as error:
             refused.append(str(error))
     if refused:

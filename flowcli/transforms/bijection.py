@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 import torch
@@ -32,6 +32,8 @@ class Bijection(TransformModule):
     bijective = True
     # Whether zero parameters are a sensible place to be pulled to by weight decay (the identity, say).
     decays_to_zero = True
+    # What a config calls it.
+    registered_name = ""
     # Whether scoring is a fixed sequence of operations, which a compiler can fuse.
     compiles = False
 
@@ -129,6 +131,20 @@ class Chain(Skipping):
             present = None if present is None else cast(Skipping, part).moved(present, inverse)
             total = total + log_det
         return value, total
+
+    def walk(
+        self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None
+    ) -> Iterator[tuple[Bijection, Tensor, Tensor | None]]:
+        """The way from data to base: each part, those of chains within it too, its ``z``, and what is present there."""
+        for part in reversed(self.bijections()):
+            if isinstance(part, Chain):
+                for inner, z, there in part.walk(x, context, present):
+                    x, present = z, there
+                    yield inner, z, there
+                continue
+            x = _apply(part, x, context, present, inverse=True)[0]
+            present = None if present is None else cast(Skipping, part).moved(present, inverse=True)
+            yield part, x, present
 
     def initialize(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
         for part in reversed(self.bijections()):

@@ -97,4 +97,6 @@ def build(name: str, features: int, context_features: int, parameters: Mapping[s
         advice = "use 'spline' or 'spline_autoregressive'" if entry.takes_context else "leave it out"
         raise ConfigError([f"{name} needs at least {needed} number columns, and there is {features}; {advice}"])
     construct = _imported(entry.builder)
-    return cast("Bijection", construct(features, context_features if entry.takes_context else 0, **parameters))
+    built = cast("Bijection", construct(features, context_features if entry.takes_context else 0, **parameters))
+    built.registered_name = name
+    return built

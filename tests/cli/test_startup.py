@@ -13,7 +13,7 @@ from running import Ended, environment, run_program
 from flowcli import __version__
 from flowcli.cli.app import app
 
-HEAVY = {"torch", "pandas", "numpy", "pyro", "pyarrow", "scipy", "sklearn", "safetensors"}
+HEAVY = {"torch", "pandas", "numpy", "pyro", "pyarrow", "scipy", "sklearn", "safetensors", "matplotlib"}
 COMMANDS = [
     *([command.name] for command in app.registered_commands),
     ["config"],
@@ -94,9 +94,19 @@ def light(folder, tmp_path_factory):
 
 
 def test_every_command_is_known_here():
-    assert {"fit", "score", "sample", "encode", "decode", "evaluate", "compare", "show", "transforms", "init"} <= {
-        names[0] for names in COMMANDS
-    }
+    assert {
+        "fit",
+        "score",
+        "sample",
+        "encode",
+        "decode",
+        "evaluate",
+        "compare",
+        "plot",
+        "show",
+        "transforms",
+        "init",
+    } <= {names[0] for names in COMMANDS}
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -184,6 +194,17 @@ USAGE_ERRORS = [
     (["compare", "taken", "taken"], "twice"),
     (["compare", "taken", "nowhere"], "holds no model"),
     (["compare", "taken", "other", "--data", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["plot", "paris", "-m", "taken"], "did you mean 'pairs'?"),
+    (["plot", "t.csv"], "no model"),
+    (["plot", "training", "t.csv"], "DATA is for pairs, density, latents; training has no use for it"),
+    (["plot", "pairs", "--given", "x=1"], "--given is for density, steps"),
+    (["plot", "density", "--columns", "x,y,z"], "one column or two"),
+    (["plot", "-o", "-"], "names a file"),
+    (["plot", "-o", "it.jpg"], ".png, .svg or .pdf"),
+    (["plot", "steps", "--animate", "-o", "it.png"], ".gif"),
+    (["plot", "--transform", "splin"], "Did you mean 'spline'?"),
+    (["plot", "--transform", "spline", "t.csv"], "no KIND or DATA"),
+    (["plot", "--transform", "spline", "-s", "bins"], "KEY=VALUE"),
     (["fit", "nowhere.csv"], "nowhere.csv: no such file"),
     (["fit", "t.csv", "-c", "nowhere"], "no config file or preset 'nowhere'"),
     (["fit", "t.csv", "-c", "bad.yaml"], "Did you mean 'affine'"),

@@ -1,0 +1,1 @@
+"""Pictures: functions that return a matplotlib ``Figure``. They need the extra ``plots``."""
