@@ -14,7 +14,7 @@ from flowcli.model import Model
 from flowcli.plots.flow_path import factor_with, flow_path
 from flowcli.plotting import Data, density_columns, density_picture, flow_steps, latents_picture, pairs_picture
 from flowcli.tables.arrays import floats_of
-from flowcli.tables.table import from_dataframe
+from flowcli.tables.frames import as_table
 
 from .cases import line, panels
 
@@ -45,7 +45,7 @@ def models():
 
 
 def density(model, columns, n=2000, **more):
-    data = Data(from_dataframe(frame(3)), "rows")
+    data = Data(as_table(frame(3)), "rows")
     chosen = density_columns(model.header.columns, columns)
     draw = {"draw": lambda count: model.sample_chunks(count, seed=0), "n": n, "context": None, "conditioned": False}
     return density_picture(model, "it", chosen, data, **{**draw, **more})
@@ -84,7 +84,7 @@ def test_columns_are_integrated_out_by_samples(models):
 
 
 def test_pairs_show_the_columns_asked_for(models):
-    data = Data(from_dataframe(frame(3)), "rows")
+    data = Data(as_table(frame(3)), "rows")
     figure = pairs_picture(models[3], "it", data, ["c", "a"], 500, seed=0)
     assert [axes.get_xlabel() for axes in panels(figure)[-1]] == ["c", "a [mm]"]
     with pytest.raises(UsageError, match="'d'"):
@@ -92,7 +92,7 @@ def test_pairs_show_the_columns_asked_for(models):
 
 
 def test_latents_are_those_of_encode(models):
-    table = from_dataframe(frame(3))
+    table = as_table(frame(3))
     figure = latents_picture(models[3], "it", Data(table, "rows"), pytest.fail)
     encoded = models[3].encode(table)
     for at, name in enumerate(("z1", "z2", "z3")):
@@ -102,7 +102,7 @@ def test_latents_are_those_of_encode(models):
 
 def test_steps_lead_from_the_latents_to_the_data(models):
     model = models[3]
-    encoded = model.encoder.encode(from_dataframe(frame(3)))
+    encoded = model.encoder.encode(as_table(frame(3)))
     rows = Rows.of(encoded, torch.device("cpu"), torch.float64)
     path = flow_path(model.density, 0, (0, 2), rows)
     # A permutation has no step.
@@ -116,7 +116,7 @@ def test_steps_lead_from_the_latents_to_the_data(models):
 
 def test_coordinates_are_followed_through_permutations():
     model = flowcli.fit(frame(3), flow={"transforms": [{"permute": {"order": [2, 3, 1]}}, "affine"]}, **NONE)
-    encoded = model.encoder.encode(from_dataframe(frame(3)))
+    encoded = model.encoder.encode(as_table(frame(3)))
     rows = Rows.of(encoded, torch.device("cpu"), torch.float64)
     path = flow_path(model.density, 0, (0, 1), rows)
     assert [step.name for step in path] == ["base", "affine", "data"]
@@ -155,7 +155,7 @@ def test_columns_of_different_factors_have_no_steps_together(models):
 def test_held_out_rows_are_those_of_the_fit(iris_run, iris):
     model = Model.load(iris_run)
     table = held_out_rows(model.header)
-    assert len(table) == 30
+    assert len(table) == 15
     scores = pd.read_csv(iris_run / "test_scores.csv")
     lines = iris.read_text().splitlines()
     kept = [",".join(map(str, row.values())) for row in table.cells.to_pylist()]
