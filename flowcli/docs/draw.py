@@ -1,7 +1,7 @@
 """Draw the pictures of ``plots.md`` by the commands that stand in it: ``python flowcli/docs/draw.py [FOLDER]``.
 
 Run from the repository. The commands run in FOLDER, by default one that is thrown away; a run that is there already is
-not fitted again. The pictures are written to ``flowcli/docs/plots``, with few colours so that they are small.
+not fitted again. The pictures are written to ``flowcli/docs/plots``, with 256 colours so that they are small.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 DOCS = Path(__file__).parent
-COLOURS = 96
+COLOURS = 256
 
 
 def draw(folder: Path) -> None:

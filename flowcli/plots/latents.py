@@ -22,6 +22,8 @@ BAND = 0.95
 MOST_POINTS = 2000
 CIRCLES = (0.5, 0.95)
 LEAST_REACH, MOST_REACH = 3.5, 6.0
+# Of a legend, in letters.
+LONGEST_LINE = 95
 
 
 def latents(z: Floats, names: Sequence[str], data_name: str) -> Figure:
@@ -55,7 +57,9 @@ def latents(z: Floats, names: Sequence[str], data_name: str) -> Figure:
                 axes.set_xlabel(names[across] if up != across else "normal")
             if across == 0:
                 axes.set_ylabel(names[up] if up != across else "latent")
-        figure.legend(handles=_keys(data_name, count), loc="outside upper left", ncols=4, columnspacing=1.5)
+        keys = _keys(data_name, count)
+        narrow = sum(len(str(key.get_label())) for key in keys) < LONGEST_LINE
+        figure.legend(handles=keys, loc="outside upper left", ncols=4 if narrow else 2, columnspacing=1.5)
     return figure
 
 

@@ -40,9 +40,8 @@ def training(history: dict[str, Floats], metrics: dict[str, Any]) -> Figure:
         if len(at):
             values = curves["validation"][0] if np.isfinite(curves["validation"][0]).any() else curves["training"][0]
             axes.axvline(best, color=GREY, linewidth=0.8, linestyle=":")
-            axes.plot(
-                [best], values[at], "o", color=VERMILION, markeredgecolor="white", label=f"epoch {best}, which is kept"
-            )
+            kept = "the last that a member keeps" if metrics.get("mixture") else "which is kept"
+            axes.plot([best], values[at], "o", color=VERMILION, markeredgecolor="white", label=f"epoch {best}, {kept}")
         test = metrics["test_log_likelihood"]
         shown = [values for values, *_ in curves.values()]
         if test and test["mean"] is not None:

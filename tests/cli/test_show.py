@@ -48,3 +48,11 @@ def test_no_training_row_is_in_the_model(iris, iris_run):
         assert line.encode() not in content
         assert np.array(line.split(",")[:4], dtype=np.float32).tobytes() not in content
         assert np.array(line.split(",")[:4], dtype=np.float64).tobytes() not in content
+
+
+def test_units_are_shown(cli, tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{i * i % 37},{i * 7 % 31}\n" for i in range(60)))
+    settings = ["-s", "data.kinds={x: {unit: mm}}", "-s", "train.epochs=0", "-c", "gaussian"]
+    assert cli("fit", "t.csv", *settings, "-o", "run").status == 0
+    assert "integer, in mm" in " ".join(cli("show", "run").out.split("  "))
+    assert [column["unit"] for column in json.loads(cli("show", "run", "--json").out)["columns"]] == ["mm", ""]

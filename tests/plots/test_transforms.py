@@ -8,6 +8,7 @@ import torch
 from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal
 
+from flowcli.plots import warp
 from flowcli.plots.elementwise import PLACES, REACH, curve, elementwise, variations
 from flowcli.plots.warp import draw_parameters, plane_density
 from flowcli.plotting import transform_picture
@@ -39,7 +40,9 @@ def transformer_of(name, changed):
 
 
 @pytest.mark.parametrize("name", registry.entries())
-def test_every_transform_has_a_picture(name):
+def test_every_transform_has_a_picture(name, monkeypatch):
+    monkeypatch.setattr(warp, "PLACES_EACH_WAY", 31)
+    monkeypatch.setattr(warp, "PLACES_ON_LINE", 11)
     figure = transform_picture(name, parameters(name), seed=0)
     entry = registry.entries()[name]
     plane = not entry.transformer and entry.domain == "real"

@@ -321,3 +321,19 @@ def test_cells_that_are_not_of_the_kind(kind, cell, told):
 def test_a_kind_of_no_column_is_a_mistake_of_the_config():
     with pytest.raises(ConfigError, match=r"data\.kinds: .*'d'"):
         infer_columns(table(c=NUMBERS), kinds={"d": ColumnConfig(kind="label")})
+
+
+def test_a_unit_alone_leaves_the_kind_to_be_inferred():
+    columns = infer_columns(table(c=NUMBERS, d=["00501", "94110"] * (N // 2)), kinds={"c": ColumnConfig(unit="mm")})
+    assert [(column.kind, column.unit) for column in columns] == [("number", "mm"), ("label", "")]
+    assert inferred(["x", "y"] * (N // 2), kinds={"c": ColumnConfig(unit="mm")}).kind == "label"
+    both = inferred(NUMBERS, kinds={"c": ColumnConfig(unit="mm", lower=-100)})
+    assert (both.unit, both.lower) == ("mm", -100)
+    assert Column.of(both.as_json()) == both
+
+
+def test_a_unit_is_of_numbers():
+    assert ColumnConfig(kind="ordinal", unit="rooms").unit == "rooms"
+    for kind in ("label", "date"):
+        with pytest.raises(ValueError, match="unit"):
+            ColumnConfig(kind=kind, unit="mm")
