@@ -64,8 +64,8 @@ class MixtureDensity(Density):
         """The number, from 0, of the member that is likeliest to have drawn each row, ``(n,)``.
 
         Args:
-            uniforms: numbers in [0, 1), (n,), that draw it from its distribution given the row: its latents then are
-                exactly standard normal where the rows are the mixture's own.
+            uniforms: numbers in [0, 1), (n,), that draw it from its distribution given the row: where the rows are the
+                mixture's own, the latents of each member then are exactly of its base.
         """
         each = self._each(*self.on_real_line(rows))
         numbers = torch.tensor([k for k, _ in self.weighted()], device=each.device)

@@ -46,25 +46,28 @@ class Batches:
         self.steps = sum(self._batches)
 
     def of(self, epoch: int, first: int = 0) -> Iterator[tuple[Rows, Tensor]]:
-        """The batches of an epoch, from its step ``first``, counted from 0, with their rows' places in the group."""
+        """The batches of an epoch, from its step ``first``, counted from 0, with their rows' places in the table."""
         skipped = 0
         for group, batches in enumerate(self._batches):
             if first < skipped + batches:
-                rows = self._group(epoch, group)
+                rows, places = self._group(epoch, group)
                 order = torch.randperm(len(rows), generator=generator_at(self.seed, ORDER, epoch, group))
                 order = order.to(self.device)
                 for batch in order.tensor_split(batches)[max(first - skipped, 0) :]:
-                    yield rows.take(batch), batch
+                    yield rows.take(batch), batch if places is None else places[batch]
             skipped += batches
 
-    def _group(self, epoch: int, group: int) -> Rows:
-        """The rows of the blocks that are together in this epoch."""
+    def _group(self, epoch: int, group: int) -> tuple[Rows, Tensor | None]:
+        """The rows of the blocks that are together in this epoch, and their places where these are not all rows."""
         if self._groups == 1:
-            return self._rows
+            return self._rows, None
         # The last block, which is not full, is never moved, so that each epoch has as many steps in each group.
         order = torch.randperm(self._blocks - 1, generator=generator_at(self.seed, ORDER, epoch))
         blocks = [*order.tolist(), self._blocks - 1][group * BLOCKS_MIXED : (group + 1) * BLOCKS_MIXED]
-        return Rows.concatenated([self._rows.slice(block * BLOCK_ROWS, BLOCK_ROWS) for block in blocks]).to(self.device)
+        rows = Rows.concatenated([self._rows.slice(block * BLOCK_ROWS, BLOCK_ROWS) for block in blocks])
+        starts = torch.tensor(blocks).unsqueeze(-1) * BLOCK_ROWS
+        places = (starts + torch.arange(BLOCK_ROWS)).reshape(-1)[: len(rows)]
+        return rows.to(self.device), places.to(self.device)
 
 
 def spread_evenly(rows: Rows, most: int) -> Tensor:

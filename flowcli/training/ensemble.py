@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from flowcli.errors import ModelError
 from flowcli.flows.density import Density, TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.transforms.normalizing import BatchNorm
+from flowcli.transforms.permute import Ordered
+
+# On the weights of members that are tried together.
+NOISE = 0.1
 
 
 class _There(nn.Module):
@@ -45,6 +51,8 @@ class Ensemble(Density):
                 setattr(module, own, nn.Parameter(stacked, requires_grad=parameter.requires_grad))
             for own, _ in list(module.named_buffers(recurse=False)):
                 module._buffers[own] = torch.stack([state[_joined(name, own)] for state in states])
+            if isinstance(module, Ordered):
+                module.see_order()  # the first one's may be the natural order, and the others' not
 
     def log_prob_there(self, rows: Rows, log_det: Tensor) -> Tensor:
         """Of each member the log-density of each row, ``(k, n)``; rows ``(k, n, ...)`` are each member's own."""
@@ -80,11 +88,26 @@ def can_be_together(members: Sequence[TableDensity], rows: Rows) -> bool:
     """Whether an ensemble of the members has their log-densities of some rows."""
     if any(isinstance(module, BatchNorm) for module in members[0].modules()):
         return False  # its running statistics are set as rows go through
+    # At their start all of them may be the identity.
+    moved = [_moved(member, number) for number, member in enumerate(members)]
     there, log_det = members[0].on_real_line(rows)
     try:
-        with torch.no_grad():
-            together = Ensemble(members).log_prob_there(there, log_det)
-            apart = torch.stack([member.log_prob_there(there, log_det) for member in members])
-    except (RuntimeError, ValueError, NotImplementedError):
+        with torch.no_grad(), warnings.catch_warnings():
+            # What is done for one after the other, with a warning, gains nothing.
+            warnings.filterwarnings("error", "There is a performance drop")
+            together = Ensemble(moved).log_prob_there(there, log_det)
+            apart = torch.stack([member.log_prob_there(there, log_det) for member in moved])
+    except (RuntimeError, ValueError, NotImplementedError, ModelError, UserWarning):
         return False  # a search, or another choice by value
     return bool(torch.allclose(together, apart, rtol=1e-3, atol=1e-3, equal_nan=True))
+
+
+@torch.no_grad()
+def _moved(member: TableDensity, number: int) -> TableDensity:
+    """A copy with noise on its weights."""
+    generator = torch.Generator().manual_seed(number)
+    moved = copy.deepcopy(member)
+    for parameter in moved.parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        parameter.add_(noise.to(parameter.device), alpha=NOISE)
+    return moved

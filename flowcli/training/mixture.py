@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from flowcli.config.schema import Member, TrainConfig
+from flowcli.errors import ModelError
 from flowcli.flows.density import TableDensity
 from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
@@ -65,6 +66,8 @@ class MixtureTraining:
         self.seed = seed
         self.parts = min(self.config.folds or 1, max(1, len(training) // 2))
         self.mixture = mixture
+        # Of each member its number among the copies of its entry, from 0: it says which part it leaves out.
+        self._copy_numbers = [copy for member in mixture for copy in range(member.copies)]
         self.groups = self._groups()
         # The group under way, and its training where it has any.
         self.at = 0
@@ -93,18 +96,21 @@ class MixtureTraining:
         """What these members leave out."""
         if self.parts == 1:
             return None
-        return Folds.of(len(self.training), self.parts, numbers, self.seed, self.device)
+        copies = [self._copy_numbers[number] for number in numbers]
+        return Folds.of(len(self.training), self.parts, copies, self.seed, self.device)
 
     @property
     def progress(self) -> Progress:
         """All groups together, their epochs numbered on."""
         parts = [*self._finished, *([self._current.progress] if self._current is not None else [])]
         whole = replace(parts[-1]) if parts else Progress()
-        whole.epochs = []
+        whole.epochs, whole.best_epochs, whole.best_validation_log_likelihoods = [], [], []
         for part in parts:
-            whole.epochs += [
-                replace(epoch, number=len(whole.epochs) + place) for place, epoch in enumerate(part.epochs, 1)
-            ]
+            before = len(whole.epochs)
+            whole.epochs += [replace(epoch, number=before + epoch.number) for epoch in part.epochs]
+            # Epoch 0, the start, is each group's own.
+            whole.best_epochs += [best and before + best for best in part.best_epochs]
+            whole.best_validation_log_likelihoods += part.best_validation_log_likelihoods
         whole.epoch = len(whole.epochs)
         whole.seconds = sum(part.seconds for part in parts)
         whole.skipped_steps = sum(part.skipped_steps for part in parts)
@@ -138,6 +144,8 @@ class MixtureTraining:
                 self._initialize(group)
             if group.epochs:
                 self._current = self._current or self._training_of(group)
+                if self._stop_asked:  # while it was set up
+                    self._current.stop()
                 self._current.progress.seconds += time.monotonic() - started
                 done = len(self.progress.epochs) - len(self._current.progress.epochs)
                 self._current.run(partial(_numbered_on, on_epoch, done), lambda _: on_checkpoint(self), on_detail)
@@ -166,7 +174,7 @@ class MixtureTraining:
 
     def _learned_by(self, number: int) -> Rows:
         folds = self._folds([number])
-        return self.training if folds is None else self.training.take(folds.learned_by(number).cpu())
+        return self.training if folds is None else self.training.take(folds.learned_by(int(folds.numbers[0])).cpu())
 
     def _training_of(self, group: Group) -> Training:
         members = self._members(group.numbers)
@@ -177,7 +185,7 @@ class MixtureTraining:
         alone = copy.deepcopy(members[0])
         if folds is None:
             return Training(alone, self.training, self.validation, config, self.seed + group.numbers[0])
-        left_out = self.training.take(folds.left_out_by(group.numbers[0]).cpu()).to(self.device)
+        left_out = self.training.take(folds.left_out_by(int(folds.numbers[0])).cpu()).to(self.device)
         rows = self._learned_by(group.numbers[0])
         return Training(alone, rows, left_out, config, self.seed + group.numbers[0])
 
@@ -206,6 +214,10 @@ class MixtureTraining:
         counted = torch.ones_like(each, dtype=torch.bool)
         if folds is not None:
             counted = ~folds.learns(torch.arange(len(rows), device=self.device)).T.cpu()
+            # An entry of few copies leaves out some of the rows only.
+            by_each = [counted[:, entry_of == entry].any(-1) for entry in range(len(self.mixture))]
+            compared = torch.stack(by_each).all(0)
+            each, counted = each[compared], counted[compared]
         by_entry = torch.stack(
             [_mean_density(each, counted & (entry_of == entry)) for entry in range(len(self.mixture))], dim=-1
         )
@@ -274,8 +286,15 @@ def _numbered_on(on_epoch: Callable[[Epoch], None], before: int, epoch: Epoch) -
 
 
 def _log_prob(member: TableDensity, rows: Rows) -> Tensor:
+    """Of each row ``(n,)``; minus infinity where it cannot be computed."""
     member.eval()
-    return torch.cat([member.log_prob(part) for part in rows.chunks(VALIDATION_CHUNK)]).double()
+    found = []
+    for part in rows.chunks(VALIDATION_CHUNK):
+        try:
+            found.append(member.log_prob(part))
+        except ModelError:
+            found.append(part.numbers.new_full((len(part),), -torch.inf))
+    return torch.cat(found).double()
 
 
 def _mean_density(each: Tensor, counted: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor
 MOST_ROUNDS = 500
 # In nats; the gain of a round is far below what the rows can tell.
 SMALLEST_GAIN = 1e-7
-# What has less is left out.
+# What has less is left out, unless that costs more, in nats per row: some row may have nothing else.
 SMALLEST_WEIGHT = 1e-3
+MOST_LOST = 1e-3
 
 
 def stacked_weights(log_probs: Tensor) -> Tensor:
@@ -21,8 +22,8 @@ def stacked_weights(log_probs: Tensor) -> Tensor:
     Args:
         log_probs: of each row by each density, ``(n, m)``, which must not have learned from the row.
     """
-    log_probs = log_probs.double()
-    # A row that no density finds possible says nothing.
+    # What cannot be computed is as bad as what is impossible; a row that no density finds possible says nothing.
+    log_probs = torch.where(torch.isnan(log_probs), -torch.inf, log_probs).double()
     log_probs = log_probs[torch.isfinite(log_probs).any(-1)]
     count = log_probs.shape[1]
     weights = torch.full((count,), 1 / count, dtype=torch.float64)
@@ -36,5 +37,11 @@ def stacked_weights(log_probs: Tensor) -> Tensor:
         if mean - before < SMALLEST_GAIN:
             break
         before = mean
-    weights = torch.where(weights < SMALLEST_WEIGHT, 0.0, weights)
-    return weights / weights.sum()
+    fewer = torch.where(weights < SMALLEST_WEIGHT, 0.0, weights)
+    fewer = fewer / fewer.sum()
+    lost = _mean_log_likelihood(log_probs, weights) - _mean_log_likelihood(log_probs, fewer)
+    return fewer if lost < MOST_LOST else weights
+
+
+def _mean_log_likelihood(log_probs: Tensor, weights: Tensor) -> float:
+    return float(torch.logsumexp(log_probs + torch.log(weights), dim=-1).mean())

@@ -40,10 +40,11 @@ class Ordered(Skipping):
         super().__init__()
         self.register_buffer("order", order)
         self.register_buffer("restore", torch.argsort(order))
-        self._see_order()
+        self.see_order()
         self.register_load_state_dict_post_hook(_see_order)  # type: ignore[no-untyped-call]
 
-    def _see_order(self) -> None:
+    def see_order(self) -> None:
+        """Look at the order again, after it was set from outside."""
         self._natural = torch.equal(self.order.cpu(), torch.arange(len(self.order)))
 
     def ordered(self, value: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class Ordered(Skipping):
 
 
 def _see_order(module: Ordered, keys: object) -> None:
-    module._see_order()
+    module.see_order()
 
 
 class Permute(Ordered):

@@ -45,6 +45,14 @@ def test_every_row_is_seen_once_an_epoch(blocks: bool, n: int) -> None:
         assert epochs[0] != epochs[1] != epochs[2]
 
 
+@pytest.mark.parametrize("n", [5, 28, 29, 103, 112])
+def test_places_are_those_in_the_table(blocks: bool, n: int) -> None:
+    table = numbered(n)
+    for epoch in (1, 2):
+        for batch, places in Batches(table, 10, 0, CPU).of(epoch):
+            assert torch.equal(batch.numbers, table.numbers[places])
+
+
 def test_an_epoch_goes_on_from_any_step(blocks: bool) -> None:
     source = Batches(numbered(103), 10, 0, CPU)
     whole = seen(source, 4)
