@@ -27,7 +27,9 @@ def parser_of(description: str | None, holds: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", type=Path, help=f"holds {holds}")
     parser.add_argument("--table", action="append", metavar="NAME", help="may be repeated; by default all")
-    parser.add_argument("--max-time", metavar="TIME", help="of each fit, then with one thread; by default no limit")
+    parser.add_argument(
+        "--max-time", type=duration, metavar="TIME", help="of each fit, then with one thread; by default no limit"
+    )
     parser.add_argument("--seed", default="0", help="of the fits")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="tables at once, each then with one thread")
     parser.add_argument(
@@ -39,6 +41,12 @@ def parser_of(description: str | None, holds: str) -> argparse.ArgumentParser:
         help="write the report, beside this or in a folder",
     )
     return parser
+
+
+def duration(text: str) -> str:
+    """A time that flowcli understands, as it is."""
+    parse_duration(text)
+    return text
 
 
 def add_peers(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +109,7 @@ class Report:
     def __init__(self, title: str, name: str, options: argparse.Namespace) -> None:
         self._options = options
         self._file = name if options.max_time is None else f"{name}_{options.max_time}"
-        self._title = [f"# {title}", "", f"`{' '.join(['python', *sys.argv])}`; what it says is told in README.md.", ""]
+        self._title = [f"# {title}", "", f"`{_command(options)}`; what it says is told in [README.md](README.md).", ""]
         self._lines: list[str] = []
         count = threads(options)
         how = f"at most {PROCESSORS} threads" if count is None else "one thread"
@@ -130,6 +138,14 @@ class Report:
         if self._options.write:
             text = "\n".join([*self._title, *self._lines]) + "\n"
             (self._options.write / f"{self._file}.md").write_text(text)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """As it was given, with the places of the tables and the peers' scores left out."""
+    places = {options.folder: "FOLDER", options.write: "FOLDER", getattr(options, "peers", None): "FILE"}
+    script, *arguments = sys.argv
+    given = [places.get(Path(argument), argument) for argument in arguments]
+    return " ".join(["python", f"tests/benchmarks/{Path(script).name}", *given])
 
 
 def row(cells: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from density_peers import score
 from numpy.typing import NDArray
 
 LABELS, COUNTS, AMOUNTS = ["colour", "flag"], ["count"], ["amount"]
-# Those that need few rows: a cell has a thousand at most, and some have twenty.
+# Those that need few rows: of 10,000 some cells have 24.
 PEERS = ("full Gaussian", "Gaussian mixture", "kernel estimate")
 
 
