@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import platform
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import yaml
+from fits import fit
+from paired import Mean
 
 FAMILIES = Path(__file__).with_suffix(".yaml")
 # Of every family that does not say otherwise.
@@ -42,36 +41,25 @@ def main() -> None:
     for family in options.family or families:
         cells, seconds = [], 0.0
         for density in densities:
-            gap, error, took = measure(options.folder / density, families[family], options.max_time, options.seed)
-            cells.append(f"{gap:.3f} ± {error:.3f}")
+            gap, took = measure(options.folder / density, families[family], options.max_time, options.seed)
+            cells.append(gap.text())
             seconds = max(seconds, took)
-            best[density] = min(best.get(density, (np.inf, "")), (gap, family))
+            best[density] = min(best.get(density, (np.inf, "")), (gap.value, family))
         print(f"| {family} | " + " | ".join(cells) + f" | {seconds:.0f} |", flush=True)
     print("| **smallest** | " + " | ".join(f"**{best[density][0]:.3f}**" for density in densities) + " | |")
 
 
-def measure(folder: Path, config: dict, max_time: str, seed: str) -> tuple[float, float, float]:
-    """The mean of true minus modelled log-density over the test rows, its standard error, and the fit's seconds."""
+def measure(folder: Path, config: dict, max_time: str, seed: str) -> tuple[Mean, float]:
+    """The mean of true minus modelled log-density over the test rows, and the seconds that the fit tells."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "family.yaml"
         train = {**TRAIN, **config.get("train", {})}
         max_time = str(train.pop("max_time", max_time))
         file.write_text(yaml.safe_dump({**config, "train": train}))
-        command = [
-            sys.executable,
-            "-m",
-            "flowcli",
-            "fit",
-            str(folder / "train.csv"),
-            "--test",
-            str(folder / "test.csv"),
-        ]
-        command += ["-c", str(file), "--max-time", max_time, "--seed", seed, "-o", f"{place}/run", "--json", "-q"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        scores = np.loadtxt(f"{place}/run/test_scores.csv", delimiter=",", skiprows=1)[:, 1]
-    behind = np.loadtxt(folder / "test_true_log_prob.csv", skiprows=1) - scores
-    return float(behind.mean()), float(behind.std() / len(behind) ** 0.5), json.loads(done.stdout)["seconds"]
+        files = (folder / "train.csv", "--test", folder / "test.csv")
+        found = fit(*files, "-c", file, "--max-time", max_time, "--seed", seed, threads=1)
+    gap = Mean.of(np.loadtxt(folder / "test_true_log_prob.csv", skiprows=1) - found.scores)
+    return gap, found.metrics["seconds"]
 
 
 if __name__ == "__main__":

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from fits import flowcli
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
@@ -65,16 +64,11 @@ def fit_and_sample(training: pd.DataFrame, rows: int, max_time: str | None) -> p
     """As a user would, with no options but a time limit."""
     with tempfile.TemporaryDirectory() as place:
         training.to_csv(f"{place}/training.csv", index=False)
+        run, samples = f"{place}/run", f"{place}/samples.csv"
         limit = ["--max-time", max_time] if max_time else []
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        for command in (
-            ["fit", f"{place}/training.csv", "-o", f"{place}/run", "-q", *limit],
-            ["sample", "-m", f"{place}/run", "--n", str(rows), "--seed", "1", "-o", f"{place}/samples.csv", "-q"],
-        ):
-            subprocess.run(
-                [sys.executable, "-m", "flowcli", *command], check=True, env=environment, stdout=subprocess.DEVNULL
-            )
-        return pd.read_csv(f"{place}/samples.csv", dtype=str, keep_default_na=False)
+        flowcli("fit", f"{place}/training.csv", "-o", run, "-q", *limit, threads=1)
+        flowcli("sample", "-m", run, "--n", str(rows), "--seed", "1", "-o", samples, "-q", threads=1)
+        return pd.read_csv(samples, dtype=str, keep_default_na=False)
 
 
 def auc(samples: pd.DataFrame, held_out: pd.DataFrame, seed: int) -> np.ndarray:
