@@ -292,6 +292,7 @@ LIGHT_MODELS = {
     "conditional": (PLAIN_TABLE, ["-c", "realnvp", "--context", "d"]),
     "mixture": (PLAIN_TABLE, ["-c", "mixture_base"]),
     "student": (PLAIN_TABLE, ["-c", "elliptical"]),
+    "densities side by side": (PLAIN_TABLE, []),
     "labels, holes, integers and dates": (MIXED_TABLE, ["-s", "data.kinds={k: ordinal, c: label}"]),
     "labels and a context": (MIXED_TABLE, ["-c", "discrete_flows", "--context", "c", "-s", "data.kinds={c: label}"]),
 }  # fmt: skip

@@ -31,9 +31,8 @@ def density(training: Rows, *transforms: Any, seed: int = 0, labels: tuple[int, 
     config = FlowConfig.model_validate(
         {"transforms": list(transforms) or [{"spline_autoregressive": {"hidden": [16]}}]}
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        built = build_density(config, layout(training.numbers.shape[-1], labels))
+    built = build_density(config, layout(training.numbers.shape[-1], labels), seed)
+    assert isinstance(built, TableDensity)
     finite = training.numbers.isfinite().all(-1)
     built.initialize(training.take(finite.nonzero().squeeze(-1)))
     return built
