@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from flowcli.cli import config, decode, encode, fit, init, sample, score, show, transforms
+from flowcli.cli import completion, config, decode, encode, fit, init, sample, score, show, transforms
 from flowcli.cli.command import command
 from flowcli.cli.output import messages, settle_streams, silence_stdout
 from flowcli.cli.running import set_pipe_signal
@@ -64,6 +65,8 @@ def main() -> None:
     # Help into a closed pipe ends quietly. Commands take care of their pipes themselves (see command.py).
     set_pipe_signal(kill=True)
     try:
+        if os.environ.get("_FLOWCLI_COMPLETE") == "complete_bash":
+            completion.complete_in_bash(app)
         app()
     except OSError as error:
         silence_stdout()

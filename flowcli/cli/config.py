@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from flowcli.cli import completion
 from flowcli.cli.command import command
-from flowcli.cli.options import Settings, _complete_config
+from flowcli.cli.options import Settings
 from flowcli.cli.output import messages, write_json, write_text
 
 app = typer.Typer(help="List, check, resolve configs; their schema.", no_args_is_help=True, rich_markup_mode=None)
@@ -18,7 +19,7 @@ Named = Annotated[
         metavar="[CONFIG]",
         help="A config file or a preset's name; by default the built-in defaults.",
         show_default=False,
-        autocompletion=_complete_config,
+        autocompletion=completion.configs,
     ),
 ]
 

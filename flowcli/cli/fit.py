@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowcli.cli import completion
 from flowcli.cli.arguments import names, sources
 from flowcli.cli.input import MOST_NAMES
 from flowcli.cli.options import ConfigName, Data, Device, Encoding, Json, Seed, Settings, Threads
@@ -37,9 +38,19 @@ def fit(
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Columns that are given, not modelled: p(others | A, B).", show_default=False),
+        typer.Option(
+            metavar="A,B",
+            help="Columns that are given, not modelled: p(others | A, B).",
+            show_default=False,
+            autocompletion=completion.columns,
+        ),
     ] = None,
-    drop: Annotated[str | None, typer.Option(metavar="A,B", help="Columns to leave out.", show_default=False)] = None,
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Columns to leave out.", show_default=False, autocompletion=completion.columns
+        ),
+    ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,6 +58,7 @@ def fit(
             help="What a column is, where that is not to be inferred: number, continuous, integer, date, label, "
             "ordinal; may be repeated.",
             show_default=False,
+            autocompletion=completion.kinds,
         ),
     ] = None,
     missing: Annotated[
@@ -55,6 +67,7 @@ def fit(
             metavar="WAY",
             help="Missing cells: model (they have a probability), drop, impute or error.",
             show_default=False,
+            autocompletion=completion.words("model", "drop", "impute", "error"),
         ),
     ] = None,
     validation: Annotated[
@@ -77,6 +90,7 @@ def fit(
             metavar="RUN",
             help="Go on with an interrupted run: its config, and its data files unless DATA names them anew.",
             show_default=False,
+            autocompletion=completion.unfinished_runs,
         ),
     ] = None,
     as_json: Json = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -510,10 +510,14 @@ class TrainConfig(Section):
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+ColumnKind = Literal["number", "continuous", "integer", "date", "label", "ordinal"]
+COLUMN_KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
+
+
 class ColumnConfig(Section):
     """What a column is; a kind alone is short for a mapping with it."""
 
-    kind: Literal["number", "continuous", "integer", "date", "label", "ordinal"] | None = Field(
+    kind: ColumnKind | None = Field(
         default=None,
         description="number: its grid and spikes are found; continuous: it has none; integer: whole numbers; "
         "ordinal: whole numbers, each with a probability",
@@ -595,6 +599,19 @@ def setting_keys() -> list[str]:
     for name, section in (("train", TrainConfig), ("data", DataConfig)):
         keys += [f"{name}.{key}" for key in section.model_fields]
     return keys
+
+
+def setting_values(key: str) -> list[str]:
+    """What a key can be set to, where that is one of a few words, for completion."""
+    catalogues = {"flow.base": BASES, "flow.labels": LABEL_MODELS, "flow.ordinals": ORDINAL_MODELS}
+    if key in catalogues:
+        return [entry.name for entry in catalogues[key]]
+    section, _, name = key.partition(".")
+    sections: dict[str, type[Section]] = {"train": TrainConfig, "data": DataConfig}
+    if section not in sections or name not in sections[section].model_fields:
+        return []
+    kind = sections[section].model_fields[name].annotation
+    return ["true", "false"] if kind is bool else list(get_args(kind)) if get_origin(kind) is Literal else []
 
 
 def parse_duration(text: str) -> float:
