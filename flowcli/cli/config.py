@@ -27,7 +27,10 @@ Named = Annotated[
 @app.command("list")
 @command
 def list_presets() -> None:
-    """List the presets that -c can name."""
+    """List the presets that -c can name.
+
+    Example: flowcli config list
+    """
     from flowcli.cli.describe import aligned
     from flowcli.config.presets import preset_names, preset_path
 
@@ -66,7 +69,10 @@ def show(config: Named = None, settings: Settings = None) -> None:
 @app.command("schema")
 @command
 def schema() -> None:
-    """Write the JSON Schema of a config, for editors."""
+    """Write the JSON Schema of a config, for editors.
+
+    Example: flowcli config schema > flow.schema.json
+    """
     from flowcli.config.schema import Config
 
     write_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()})

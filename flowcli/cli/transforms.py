@@ -75,6 +75,7 @@ def _as_data(entry: Entry) -> dict[str, Any]:
         "part": entry.part,
         "summary": entry.summary,
         "formula": entry.formula,
+        "log_det": entry.log_det,
         "reference": entry.reference,
         "scoring_cost": entry.scoring_cost,
         "sampling_cost": entry.sampling_cost,
@@ -99,7 +100,8 @@ def _as_data(entry: Entry) -> dict[str, Any]:
 
 
 def _explained(entry: Entry) -> str:
-    facts = [("formula", entry.formula), ("scoring", entry.scoring_cost)]
+    facts = [("formula", entry.formula), *([("log|det|", entry.log_det)] if entry.log_det else [])]
+    facts += [("scoring", entry.scoring_cost)]
     turned = "; the other way round with direction: sampling" if entry.part == "transform" and turns(entry) else ""
     facts += [
         ("sampling", entry.sampling_cost + turned),
