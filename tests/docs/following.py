@@ -1,8 +1,8 @@
 """Following a page: the commands of its console blocks are run, and what they print is compared with what it shows.
 
-A block's lines that begin with ``$`` are commands of bash, those below, up to the next one, what it prints on stdout and
-stderr; with nothing below, anything may be printed. ``...`` stands for any lines. Numbers are those of one machine and one
-moment: another number may stand in their place; words may not. A command ends with status 0, unless the next one is
+A block's lines that begin with ``$`` are commands of bash; those below, up to the next one, are what it prints on stdout
+and stderr. With nothing below, anything may be printed. ``...`` stands for any lines. Numbers are those of one machine
+and one moment: others may stand in their place; words may not. A command ends with status 0, unless the next one is
 ``echo $?``.
 """
 
@@ -50,6 +50,7 @@ def commands(page: Path) -> list[Command]:
 def follow(page: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[Command, int, list[str]]]:
     """Run the page's commands in one bash; of each, its exit status, and the lines that it printed."""
     known = commands(page)
+    assert known
     script = "".join(f"{command.text}\n{{ s=$?; printf '{_MARK}%s{_MARK}' $s; (exit $s); }}\n" for command in known)
     done = subprocess.run(
         ["bash", "--norc", "-c", script],
