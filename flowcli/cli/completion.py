@@ -151,7 +151,7 @@ def complete_in_bash(complete: Callable[[], None]) -> None:
         else:
             joined.append(word)
     os.environ.update(COMP_WORDS=shlex.join(joined), COMP_CWORD=str(len(joined) - 1))
-    there = re.match("(.*=)?", joined[-1])[0] if len(joined) < len(typed) else ""
+    there = "".join(joined[-1].rpartition("=")[:2]) if len(joined) < len(typed) else ""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):

@@ -1,6 +1,6 @@
 """Following a page: the commands of its console blocks are run, and what they print is compared with what it shows.
 
-A block's lines that begin with ``$`` are commands of bash; those below, up to the next one, are what it prints on stdout
+A block's lines that begin with ``$`` are commands of bash; those below, up to the next, are what it prints on stdout
 and stderr. With nothing below, anything may be printed. ``...`` stands for any lines. Numbers are those of one machine
 and one moment: others may stand in their place; words may not. A command ends with status 0, unless the next one is
 ``echo $?``.
