@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from flowcli.cli import (
     compare,
+    completion,
     config,
     decode,
     encode,
@@ -85,6 +87,8 @@ def main() -> None:
     # Help into a closed pipe ends quietly. Commands take care of their pipes themselves (see command.py).
     set_pipe_signal(kill=True)
     try:
+        if os.environ.get("_FLOWCLI_COMPLETE") == "complete_bash":
+            completion.complete_in_bash(app)
         app()
     except OSError as error:
         silence_stdout()

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from flowcli.cli import completion
 from flowcli.cli.command import command
-from flowcli.cli.options import Settings, _complete_config
+from flowcli.cli.options import Settings
 from flowcli.cli.output import messages, write_json, write_text
 
 app = typer.Typer(help="List, check, resolve configs; their schema.", no_args_is_help=True, rich_markup_mode=None)
@@ -18,7 +19,7 @@ Named = Annotated[
         metavar="[CONFIG]",
         help="A config file or a preset's name; by default the built-in defaults.",
         show_default=False,
-        autocompletion=_complete_config,
+        autocompletion=completion.configs,
     ),
 ]
 
@@ -26,7 +27,10 @@ Named = Annotated[
 @app.command("list")
 @command
 def list_presets() -> None:
-    """List the presets that -c can name."""
+    """List the presets that -c can name.
+
+    Example: flowcli config list
+    """
     from flowcli.cli.describe import aligned
     from flowcli.config.presets import preset_names, preset_path
 
@@ -65,7 +69,10 @@ def show(config: Named = None, settings: Settings = None) -> None:
 @app.command("schema")
 @command
 def schema() -> None:
-    """Write the JSON Schema of a config, for editors."""
+    """Write the JSON Schema of a config, for editors.
+
+    Example: flowcli config schema > flow.schema.json
+    """
     from flowcli.config.schema import Config
 
     write_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowcli.cli import completion
 from flowcli.cli.arguments import config_options, sources
 from flowcli.cli.input import MOST_NAMES
 from flowcli.cli.options import (
@@ -71,6 +72,7 @@ def fit(
             metavar="RUN",
             help="Go on with an interrupted run: its config, and its data files unless DATA names them anew.",
             show_default=False,
+            autocompletion=completion.unfinished_runs,
         ),
     ] = None,
     as_json: Json = False,

@@ -7,19 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flowcli.cli import completion
 from flowcli.config.limits import MOST_THREADS
-
-
-def _complete_config(incomplete: str) -> list[str]:
-    from flowcli.config.presets import preset_names
-
-    return [name for name in preset_names() if name.startswith(incomplete)]
-
-
-def _complete_setting(incomplete: str) -> list[str]:
-    from flowcli.config.schema import setting_keys
-
-    return [f"{key}=" for key in setting_keys() if key.startswith(incomplete)]
 
 
 class Form(str, Enum):
@@ -86,6 +75,7 @@ ModelPath = Annotated[
         metavar="RUN",
         help="A run folder or a model file; by default $FLOWCLI_MODEL, else the newest run under runs/.",
         show_default=False,
+        autocompletion=completion.runs,
     ),
 ]
 Output = Annotated[
@@ -118,6 +108,7 @@ Encoding = Annotated[
         help="The encoding of text in DATA, like latin-1; by default utf-8.",
         callback=_checked_encoding,
         show_default=False,
+        autocompletion=completion.words("utf-8", "utf-16", "latin-1", "cp1252"),
     ),
 ]
 ConfigName = Annotated[
@@ -128,7 +119,7 @@ ConfigName = Annotated[
         metavar="CONFIG",
         help="A config file, or a preset's name (see 'flowcli config list').",
         show_default=False,
-        autocompletion=_complete_config,
+        autocompletion=completion.configs,
     ),
 ]
 Settings = Annotated[
@@ -139,14 +130,22 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="Set any key of the config, like train.learning_rate=3e-4; may be repeated.",
         show_default=False,
-        autocompletion=_complete_setting,
+        autocompletion=completion.settings,
     ),
 ]
 Context = Annotated[
     str | None,
-    typer.Option(metavar="A,B", help="Columns that are given, not modelled: p(others | A, B).", show_default=False),
+    typer.Option(
+        metavar="A,B",
+        help="Columns that are given, not modelled: p(others | A, B).",
+        show_default=False,
+        autocompletion=completion.columns,
+    ),
 ]
-Drop = Annotated[str | None, typer.Option(metavar="A,B", help="Columns to leave out.", show_default=False)]
+Drop = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Columns to leave out.", show_default=False, autocompletion=completion.columns),
+]
 Kind = Annotated[
     list[str] | None,
     typer.Option(
@@ -154,6 +153,7 @@ Kind = Annotated[
         help="What a column is, where that is not to be inferred: number, continuous, integer, date, label, "
         "ordinal; may be repeated.",
         show_default=False,
+        autocompletion=completion.kinds,
     ),
 ]
 Missing = Annotated[
@@ -162,6 +162,7 @@ Missing = Annotated[
         metavar="WAY",
         help="Missing cells: model (they have a probability), drop, impute or error.",
         show_default=False,
+        autocompletion=completion.words("model", "drop", "impute", "error"),
     ),
 ]
 Validation = Annotated[
@@ -172,7 +173,14 @@ Seed = Annotated[
     int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Fixes what is random.", show_default=False)
 ]
 Device = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", callback=_checked_device)
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:N.",
+        callback=_checked_device,
+        autocompletion=completion.words("auto", "cpu", "cuda"),
+    ),
 ]
 Threads = Annotated[
     int | None,

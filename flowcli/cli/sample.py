@@ -12,6 +12,7 @@ from flowcli.errors import UsageError
 if TYPE_CHECKING:
     import typer
 
+    from flowcli.cli import completion
     from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed, Threads
 
 
@@ -26,6 +27,7 @@ def sample(
             help="The value of a column; may be repeated. A context column is set to it, and so are whole factors; of "
             "the others, rows are drawn until enough have it.",
             show_default=False,
+            autocompletion=completion.given,
         ),
     ] = None,
     given_file: Annotated[

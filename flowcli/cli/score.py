@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import typer
 
+    from flowcli.cli import completion
     from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads
     from flowcli.model import Model
     from flowcli.tables.keep import KeptColumns
@@ -36,7 +37,12 @@ def score(
     form: Format = None,
     keep: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Input columns to copy in front of the scores.", show_default=False),
+        typer.Option(
+            metavar="A,B",
+            help="Input columns to copy in front of the scores.",
+            show_default=False,
+            autocompletion=completion.columns,
+        ),
     ] = None,
     append: Annotated[bool, typer.Option("--append", help="Copy all input columns in front of the scores.")] = False,
     on_bad_row: Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowcli.cli import completion
 from flowcli.cli.options import Json
 from flowcli.cli.output import write_json, write_text
 from flowcli.printable import printable
@@ -25,6 +26,7 @@ def show(
             metavar="[MODEL]",
             help="A run folder or a model file; by default $FLOWCLI_MODEL, else the newest run under runs/.",
             show_default=False,
+            autocompletion=completion.runs,
         ),
     ] = None,
     as_json: Json = False,

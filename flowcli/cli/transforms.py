@@ -6,6 +6,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from flowcli.cli import completion
 from flowcli.cli.describe import aligned
 from flowcli.cli.options import Json
 from flowcli.cli.output import write_json, write_text
@@ -18,19 +19,15 @@ from flowcli.transforms.registry import costs, entries
 PARTS = {"transform": "TRANSFORM", "base": "BASE", "labels": "MODEL OF LABELS", "ordinals": "MODEL OF ORDINALS"}
 
 
-def _described() -> dict[str, Entry]:
+def explainable() -> dict[str, Entry]:
     """All that can be explained: the transforms, and the distributions that a config can name beside them."""
     return {**entries(), **{entry.name: entry for entry in (*BASES, *LABEL_MODELS, *ORDINAL_MODELS)}}
-
-
-def _complete(incomplete: str) -> list[str]:
-    return [name for name in _described() if name.startswith(incomplete)]
 
 
 def transforms(
     name: Annotated[
         str | None,
-        typer.Argument(help="Explain this one in full.", show_default=False, autocompletion=_complete),
+        typer.Argument(help="Explain this one in full.", show_default=False, autocompletion=completion.transforms),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +37,7 @@ def transforms(
 
     Example: flowcli transforms spline_coupling
     """
-    known = _described()
+    known = explainable()
     if name is not None and name not in known:
         import difflib
 
@@ -78,6 +75,7 @@ def _as_data(entry: Entry) -> dict[str, Any]:
         "part": entry.part,
         "summary": entry.summary,
         "formula": entry.formula,
+        "log_det": entry.log_det,
         "reference": entry.reference,
         "scoring_cost": entry.scoring_cost,
         "sampling_cost": entry.sampling_cost,
@@ -90,7 +88,7 @@ def _as_data(entry: Entry) -> dict[str, Any]:
         "parameters": [
             {
                 "name": p.name,
-                "type": _type(p),
+                "type": type_in_words(p),
                 "default": p.default,
                 "minimum": p.minimum,
                 "maximum": p.maximum,
@@ -102,8 +100,9 @@ def _as_data(entry: Entry) -> dict[str, Any]:
 
 
 def _explained(entry: Entry) -> str:
-    facts = [("formula", entry.formula), ("scoring", entry.scoring_cost)]
-    turned = "; the other way round with direction: sampling" if entry.part == "transform" and _turns(entry) else ""
+    facts = [("formula", entry.formula), *([("log|det|", entry.log_det)] if entry.log_det else [])]
+    facts += [("scoring", entry.scoring_cost)]
+    turned = "; the other way round with direction: sampling" if entry.part == "transform" and turns(entry) else ""
     facts += [
         ("sampling", entry.sampling_cost + turned),
         ("context", "yes: p(x | context)" if entry.takes_context else "no"),
@@ -119,16 +118,19 @@ def _explained(entry: Entry) -> str:
     facts.append(("source", entry.reference))
     lines = [f"{entry.name}: {entry.summary}", "", *aligned(facts)]
     if entry.parameters:
-        rows = [(p.name, _type(p), f"default {p.default}", f"{p.doc}{_range(p)}") for p in entry.parameters]
+        rows = [
+            (p.name, type_in_words(p), f"default {p.default}", f"{p.doc}{range_in_words(p)}") for p in entry.parameters
+        ]
         lines += ["", *aligned(rows)]
     return "\n".join(lines)
 
 
-def _turns(entry: Entry) -> bool:
+def turns(entry: Entry) -> bool:
+    """Whether its direction can be turned round, and the costs with it."""
     return costs(entry.name, {"direction": "sampling"}) != costs(entry.name, {})
 
 
-def _type(parameter: Parameter) -> str:
+def type_in_words(parameter: Parameter) -> str:
     """The type as a person would write it in YAML."""
     kind = parameter.type
     if isinstance(kind, type) and kind in (int, float, bool, str):
@@ -154,7 +156,8 @@ def _is_list(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is list
 
 
-def _range(parameter: Parameter) -> str:
+def range_in_words(parameter: Parameter) -> str:
+    """Its limits, in brackets; nothing where there are none."""
     if parameter.minimum is None:
         return ""
     return f" (from {parameter.minimum}{'' if parameter.maximum is None else f' to {parameter.maximum}'})"

@@ -79,6 +79,7 @@ BASES: tuple[Entry, ...] = (
         formula="p(z) = 1 on (0, 1)^d",
         reference="Papamakarios et al. 2021, section 2.2",
         builder="flowcli.flows.base:Uniform",
+        domain="unit",
     ),
 )
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -514,10 +514,14 @@ class TrainConfig(Section):
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+ColumnKind = Literal["number", "continuous", "integer", "date", "label", "ordinal"]
+COLUMN_KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
+
+
 class ColumnConfig(Section):
     """What a column is; a kind alone is short for a mapping with it."""
 
-    kind: Literal["number", "continuous", "integer", "date", "label", "ordinal"] | None = Field(
+    kind: ColumnKind | None = Field(
         default=None,
         description="number: its grid and spikes are found; continuous: it has none; integer: whole numbers; "
         "ordinal: whole numbers, each with a probability",
@@ -602,7 +606,9 @@ def label(choice: Any) -> str:
 class Tried(Section):
     """What ``flowcli tune`` tries for a key: a list of values, or numbers from ``low`` to ``high``."""
 
-    choices: list[Any] | None = Field(default=None, max_length=MOST_CHOICES)
+    choices: list[Any] | None = Field(
+        default=None, max_length=MOST_CHOICES, description="each of these; the list alone will do"
+    )
     low: int | float | None = Field(default=None, description="the least; with a whole high, whole numbers are tried")
     high: int | float | None = Field(default=None, description="the most")
     log: bool = Field(default=False, description="whether their logarithms are spread evenly")
@@ -681,6 +687,19 @@ def setting_keys() -> list[str]:
     for name, section in (("train", TrainConfig), ("data", DataConfig)):
         keys += [f"{name}.{key}" for key in section.model_fields]
     return keys
+
+
+def setting_values(key: str) -> list[str]:
+    """What a key can be set to, where that is one of a few words, for completion."""
+    catalogues = {"flow.base": BASES, "flow.labels": LABEL_MODELS, "flow.ordinals": ORDINAL_MODELS}
+    if key in catalogues:
+        return [entry.name for entry in catalogues[key]]
+    section, _, name = key.partition(".")
+    sections: dict[str, type[Section]] = {"train": TrainConfig, "data": DataConfig}
+    if section not in sections or name not in sections[section].model_fields:
+        return []
+    kind = sections[section].model_fields[name].annotation
+    return ["true", "false"] if kind is bool else list(get_args(kind)) if get_origin(kind) is Literal else []
 
 
 def parse_duration(text: str) -> float:

@@ -51,14 +51,15 @@ class MixtureDensity(Density):
         return len(self.members)
 
     def log_prob_there(self, rows: Rows, log_det: Tensor) -> Tensor:
-        return torch.logsumexp(self._each(rows, log_det), dim=0)
+        return torch.logsumexp(self._each(rows, log_det), dim=-1)
 
     def _each(self, rows: Rows, log_det: Tensor) -> Tensor:
-        """``log w_k p_k`` of the weighted members, ``(k, n)``."""
+        """``log w_k p_k`` of the weighted members, ``(n, k)``: a row's own lie together, whatever the number of rows."""
         weights = self.weights.to(log_det.dtype)
         # Float32 sums of weights are not quite one.
         log_weights = torch.log(weights / weights.sum())
-        return torch.stack([log_weights[k] + member.log_prob_there(rows, log_det) for k, member in self.weighted()])
+        each = [log_weights[k] + member.log_prob_there(rows, log_det) for k, member in self.weighted()]
+        return torch.stack(each, dim=-1)
 
     def responsible(self, rows: Rows, uniforms: Tensor | None = None) -> Tensor:
         """The number, from 0, of the member that is likeliest to have drawn each row, ``(n,)``.
@@ -70,9 +71,9 @@ class MixtureDensity(Density):
         each = self._each(*self.on_real_line(rows))
         numbers = torch.tensor([k for k, _ in self.weighted()], device=each.device)
         if uniforms is None:
-            return numbers[each.argmax(0)]
-        below = torch.cumsum(torch.softmax(each, dim=0), dim=0) <= uniforms
-        return numbers[below.sum(0).clamp_max(len(numbers) - 1)]
+            return numbers[each.argmax(-1)]
+        below = torch.cumsum(torch.softmax(each, dim=-1), dim=-1) <= uniforms.unsqueeze(-1)
+        return numbers[below.sum(-1).clamp_max(len(numbers) - 1)]
 
     def _by_member(self, number: Tensor, function: Callable[[TableDensity, Tensor], Rows], empty: Rows) -> Rows:
         """What each row's own member makes of it, in the rows' order; ``function`` is given the rows' places."""

@@ -299,12 +299,17 @@ LIGHT_MODELS = {
 
 # Says, after the command, which of the heavy packages it imported.
 WATCHED = """
-import sys
+import os, sys
 from flowcli.cli.app import main
+status = 0
 try:
     main()
-finally:
-    print(sorted({"torch", "pyro", "pandas", "scipy"} & {*sys.modules}), file=sys.stderr)
+except SystemExit as ended:
+    status = ended.code
+print(sorted({"torch", "pyro", "pandas", "scipy"} & {*sys.modules}), file=sys.stderr)
+# As the program does: Arrow's threads can abort the interpreter's own end.
+sys.stdout.flush(), sys.stderr.flush()
+os._exit(status or 0)
 """
 
 

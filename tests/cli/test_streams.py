@@ -91,7 +91,7 @@ def test_nothing_but_csv_on_stdout(cli, iris, iris_run, verbosity):
 
 def test_a_fit_says_its_folder_on_stdout_and_all_else_on_stderr(iris_fit):
     assert iris_fit.ended.out == f"{iris_fit.folder}\n"
-    for word in ("120 training", "species", "spline_autoregressive", "log-likelihood", "flowcli sample"):
+    for word in ("135 training", "species", "spline_autoregressive", "log-likelihood", "flowcli sample"):
         assert word in iris_fit.ended.err
 
 

@@ -1,0 +1,1 @@
+"""The documentation, tested by being followed."""
