@@ -64,6 +64,12 @@ MODELS = {
         "[{sum_of_squares: {hidden: [3]}}]}}, triangular_affine]}]}",
         "data.plain=true",
     ),
+    "members": (
+        "x,y,l",
+        "flow={mixture: [{copies: 2, transforms: [{affine_autoregressive: {hidden: [3]}}, {permute: {order: random}}], "
+        f"labels: {{softmax: {SMALL}}}}}, {{transforms: [triangular_affine], base: student_t, labels: {{softmax: "
+        f"{SMALL}}}}}]}}",
+    ),
 }
 
 
@@ -324,7 +330,7 @@ def reprogrammed(content: bytes, dice: random.Random) -> bytes:
     if "programs" not in header["__metadata__"]:
         return restated(content, dice)  # a checkpoint has none
     programs = json.loads(header["__metadata__"]["programs"])
-    functions = [function for function in programs["functions"].values() if isinstance(function, dict)]
+    functions = [function for each in programs["sets"] for function in each["functions"].values()]
     names = sorted({operation[0] for function in functions for operation in function["operations"]})
     for _ in range(dice.choice([1, 1, 1, 2, 3])):
         function = dice.choice(functions)
@@ -505,8 +511,10 @@ def run_programs(file: Any, rows: Any) -> None:
 
     engine = program_engine(file)
     encoded = TableEncoder(file.header.columns).encode(rows)
-    for function in filter(engine.has, ("log_prob", "encode", "decode", "sample")):
+    for function in ("log_prob", "encode", "decode", "sample"):
         try:
+            if not engine.pays(function, 1):
+                continue
             if function == "sample":
                 engine.sample(np.random.default_rng(0).random((1, engine.noise_features)), encoded.context)
             else:

@@ -33,7 +33,9 @@ class MixtureProgramEngine:
         """Whether so many rows are done sooner here than by importing torch."""
         # Which members rows belong to is found by scoring them.
         functions = [function] if function in ("log_prob", "sample", "decode") else ["log_prob", function]
-        each = [self.members[k].steps(name, rows) for k in self.weighted for name in functions]
+        # Latents may be of any member.
+        members = range(len(self.members)) if function == "decode" else self.weighted
+        each = [self.members[k].steps(name, rows) for k in members for name in functions]
         return sum(each) <= MOST_STEPS
 
     def log_prob(self, rows: Encoded) -> Floats:

@@ -22,7 +22,8 @@ FILES = sorted(HERE.glob("format_*/*.safetensors"))
 
 @pytest.mark.parametrize("version", READABLE_VERSIONS)
 def test_there_are_files_of_each_version(version: str) -> None:
-    assert len([file for file in FILES if file.parent.name == f"format_{version}"]) == 4
+    # Since the third there are mixtures.
+    assert len([file for file in FILES if file.parent.name == f"format_{version}"]) == (4 if version < "3" else 5)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")

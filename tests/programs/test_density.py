@@ -125,6 +125,15 @@ def test_mixtures() -> None:
     assert stored.members == [0, 0, 0, 1]
 
 
+def test_latents_of_a_member_that_torch_alone_can_decode() -> None:
+    members = [{"transforms": ["affine"]}, {"transforms": ["planar"]}]
+    density = density_of({"mixture": members})
+    assert isinstance(density, MixtureDensity)
+    density.weights.copy_(torch.tensor([1.0, 0.0]))
+    # It is never drawn, but somebody may have latents of it.
+    assert same(density) == {"log_prob", "encode", "sample"}
+
+
 TRANSFORMERS = [name for name, entry in registry.entries().items() if entry.transformer]
 
 
