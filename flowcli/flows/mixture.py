@@ -54,7 +54,10 @@ class MixtureDensity(Density):
         return torch.logsumexp(self._each(rows, log_det), dim=-1)
 
     def _each(self, rows: Rows, log_det: Tensor) -> Tensor:
-        """``log w_k p_k`` of the weighted members, ``(n, k)``: a row's own lie together, whatever the number of rows."""
+        """``log w_k p_k`` of the weighted members, ``(n, k)``.
+
+        Sums over the members are along the last dimension: a row's then do not depend on how many rows there are.
+        """
         weights = self.weights.to(log_det.dtype)
         # Float32 sums of weights are not quite one.
         log_weights = torch.log(weights / weights.sum())
