@@ -24,7 +24,6 @@ MOST_VALUES = 200
 def completer(offers: Callable[[typer.Context, str], Iterable[str]]) -> Completer:
     """What is offered and begins as the word does. Nothing goes wrong: a TAB is no place for errors."""
 
-    # Typer looks at the types of the arguments.
     def offered(context: typer.Context, incomplete: str) -> list[str]:
         try:
             return [
@@ -129,10 +128,8 @@ def _columns_of_data(context: typer.Context) -> list[str]:
     # Where the option that is completed has no value yet, Typer leaves the arguments aside.
     files = context.params.get("data") or context.args
     # A pipe has its rows only once.
-    chunks = read_chunks(
-        next(file for file in files if Path(file).is_file()), context.params.get("encoding") or "utf-8"
-    )
-    return next(chunks).names
+    file = next(file for file in files if Path(file).is_file())
+    return next(read_chunks(file, context.params.get("encoding") or "utf-8")).names
 
 
 def complete_in_bash(complete: Callable[[], None]) -> None:

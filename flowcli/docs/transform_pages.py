@@ -44,9 +44,8 @@ def _overview(entries: list[Entry]) -> str:
 
 
 def _section(entry: Entry) -> str:
-    formula = "\n".join(entry.formula.split("; "))
     parts = [f"### {entry.name}", f"{entry.summary[0].upper()}{entry.summary[1:]}."]
-    parts += [block("text", f"{formula}\nlog|det| = {entry.log_det}" if entry.log_det else formula)]
+    parts += [block("text", "\n".join(_mathematics(entry)))]
     parts += ["\n".join(f"- {fact}" for fact in _facts(entry))]
     if entry.parameters:
         rows = [
@@ -55,6 +54,21 @@ def _section(entry: Entry) -> str:
         ]
         parts += [table(("parameter", "type", "range", "default", "meaning"), rows)]
     return "\n\n".join([*parts, block("yaml", snippet(entry))])
+
+
+def _mathematics(entry: Entry) -> list[str]:
+    """The formula, a line for each of its parts, and the log-determinant."""
+    lines: list[str] = []
+    brackets = 0
+    for part in entry.formula.split("; "):
+        if brackets:
+            lines[-1] += f"; {part}"
+        else:
+            lines.append(part)
+        brackets += part.count("(") - part.count(")")
+    if entry.log_det.startswith("of f: "):
+        return [*lines, f"log|det| of f = {entry.log_det.removeprefix('of f: ')}"]
+    return [*lines, f"log|det| = {entry.log_det}"] if entry.log_det else lines
 
 
 def _facts(entry: Entry) -> list[str]:

@@ -217,7 +217,7 @@ ENTRIES: tuple[Entry, ...] = (
         name="block_neural_autoregressive",
         summary="one network of all columns, triangular in blocks and increasing in each column",
         formula="f(v) = (1 - g) v + g h(v), h with tanh layers; density: z = f(x), sampling: x = f(z)",
-        log_det="of f: sum of log df_k/dv_k, each the product of the blocks on the diagonal",
+        log_det="of f: sum of log(1 - g + g dh_k/dv_k), dh_k/dv_k the product of the blocks on the diagonal",
         reference="De Cao, Aziz & Titov 2019",
         builder="flowcli.transforms.block_autoregressive:BlockNeuralAutoregressive",
         parameters=(
