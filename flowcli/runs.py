@@ -23,7 +23,8 @@ CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 TEST_SCORES = "test_scores.csv"
-FILES = (MODEL, CONFIG, CHECKPOINT, METRICS, HISTORY, TEST_SCORES)
+CARD = "README.md"
+FILES = (MODEL, CONFIG, CHECKPOINT, METRICS, HISTORY, TEST_SCORES, CARD)
 
 
 def default_run_folder(first_source: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flowcli.cli import config, decode, encode, fit, init, sample, score, show, transforms
+from flowcli.cli import config, decode, encode, export, fit, init, sample, score, show, transforms
 from flowcli.cli.command import command
 from flowcli.cli.output import messages, settle_streams, silence_stdout
 from flowcli.cli.running import set_pipe_signal
@@ -51,6 +51,7 @@ for name, function in (
     ("encode", encode.encode),
     ("decode", decode.decode),
     ("show", show.show),
+    ("export", export.export),
     ("transforms", transforms.transforms),
     ("init", init.init),
 ):

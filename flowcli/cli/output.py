@@ -192,6 +192,12 @@ def _output_stream(output: str) -> Iterator[IO[bytes]]:
             yield stream
 
 
+def write_bytes(content: bytes, output: str) -> None:
+    """Write what has no format of tables to stdout, or to a file."""
+    with _output_stream(output) as stream:
+        stream.write(content)
+
+
 def write_tables(tables: Iterable[pa.Table], output: str, form: str | None = None) -> None:
     """Write a table that comes in pieces to stdout, or to a file; see :func:`flowcli.tables.formats.output_format`."""
     from flowcli.tables.compression import compressed
