@@ -76,6 +76,41 @@ class FitObserver:
         """Training is over."""
 
 
+class FitObservers(FitObserver):
+    """Several observers as one; each is told everything, in order."""
+
+    def __init__(self, *observers: FitObserver) -> None:
+        self.observers = observers
+
+    def columns(self, columns: list[Column], training: int, validation: int, test: int) -> None:
+        for observer in self.observers:
+            observer.columns(columns, training, validation, test)
+
+    def starts(self, training: Training | MixtureTraining, config: Config, device: str) -> None:
+        for observer in self.observers:
+            observer.starts(training, config, device)
+
+    def note(self, text: str) -> None:
+        for observer in self.observers:
+            observer.note(text)
+
+    def detail(self, text: str) -> None:
+        for observer in self.observers:
+            observer.detail(text)
+
+    def checkpoint(self, training: Training | MixtureTraining, config: Config) -> None:
+        for observer in self.observers:
+            observer.checkpoint(training, config)
+
+    def epoch(self, epoch: Epoch) -> None:
+        for observer in self.observers:
+            observer.epoch(epoch)
+
+    def trained(self, progress: Progress) -> None:
+        for observer in self.observers:
+            observer.trained(progress)
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A trained model, how its training went, and the scores of the test rows."""
