@@ -50,17 +50,17 @@ class TensorBoardLog:
         # An earlier run's would be shown as if they were of this one.
         for file in self.folder.glob(EVENTS):
             file.unlink()
-        self.writer = SummaryWriter(str(self.folder))  # type: ignore[no-untyped-call]
-        self.writer.add_text("config", "\n".join(f"    {line}" for line in config.splitlines()))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(self.folder))
+        self.writer.add_text("config", "\n".join(f"    {line}" for line in config.splitlines()))
         listed = "\n".join(f"    {name}: {value}" for name, value in parameters.items())
-        self.writer.add_text("parameters", listed)  # type: ignore[no-untyped-call]
+        self.writer.add_text("parameters", listed)
 
     def figures(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():
-            self.writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(name, value, step)
 
     def end(self, status: str) -> None:
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()
 
 
 class MLflowLog:

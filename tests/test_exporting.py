@@ -46,15 +46,26 @@ AUTOREGRESSIVE = "{affine_autoregressive: {hidden: [8]}}"
 SPLINES = "{spline_coupling: {hidden: [8], bins: 4}}"
 COPIES = (
     "flow={mixture: [{copies: 2, transforms: [{spline_autoregressive: {hidden: [8], bins: 4}}, permute]}, "
-    "{copies: 1, epochs: 0, transforms: [], base: {gaussian_mixture: {components: 3}}}]}"
+    "{copies: 2, epochs: 0, transforms: [], base: {gaussian_mixture: {components: 3}}}]}"
 )
 # Name: the options of a fit of MIXED (or of iris).
 MODELS = {
     "maf": ["-s", f"flow={{repeat: 2, transforms: [{AUTOREGRESSIVE}, permute]}}"],
     "spline coupling": ["-s", f"flow={{repeat: 2, transforms: [{SPLINES}, permute]}}", "--drop", "species"],
-    "mixture": ["-s", COPIES],
+    "mixture": ["-s", COPIES, "-s", "train.folds=2"],
     "holes, spikes, ordinals, dates": ["-s", "flow.transforms=[triangular_affine]", "-s", "data.kinds={k: ordinal}"],
-    "conditional mixture": ["-s", COPIES, "--context", "k,c,y", "--kind", "k=ordinal", "--missing", "impute"],
+    "conditional mixture": [
+        "-s",
+        COPIES,
+        "-s",
+        "train.folds=2",
+        "--context",
+        "k,c,y",
+        "--kind",
+        "k=ordinal",
+        "--missing",
+        "impute",
+    ],
 }
 OF_IRIS = ("maf", "spline coupling", "mixture")
 
@@ -98,6 +109,16 @@ def cells(column: dict, text: pd.Series) -> np.ndarray:
     return pd.to_numeric(text).to_numpy(dtype=float)
 
 
+def reweighted(run: Path) -> Path:
+    """The mixture with weights that count; one is zero."""
+    import torch
+
+    model = flowcli.load(run)
+    model.density.weights.copy_(torch.tensor([0.4, 0.25, 0.0, 0.35]))
+    model.save(run / "reweighted.safetensors")
+    return run / "reweighted.safetensors"
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, iris) -> dict[str, Exported]:
     """All models, exported by the program and run by one process that has no flowcli."""
@@ -110,6 +131,8 @@ def exported(tmp_path_factory, iris) -> dict[str, Exported]:
         run = where / f"run{number}"
         done = run_here("fit", table, *options, "-s", "train.epochs=1", "-o", run, "-q")
         assert done.status == 0, (name, done.err)
+        if name.endswith("mixture"):
+            run = reweighted(run)
         models[name] = Exported(run, table, {}, {}, {})
         frame = pd.read_csv(table, dtype=str, keep_default_na=False)
         for function in ("log_prob", "sample"):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from flowcli.tables.columns import Column
 
 LONGEST_TEXT = 200
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&:@])")
+# What Markdown takes for its own within a line (an underscore between letters it does not), and where one begins.
+_WITHIN = re.compile(r"[\\`*{}\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)")
+_AT_THE_START = re.compile(r"^(\d*)([-+#=.):])")
 
 NUMBERS_MEAN = """\
 The figures are mean log-likelihoods per row, in nats: the logarithm of the density that the model gives to rows it has
@@ -58,7 +60,7 @@ def card(header: ModelHeader) -> str:
 
 def _plain(text: str) -> str:
     """Any text as Markdown that shows just that, in one line."""
-    return _MARKDOWN.sub(r"\\\1", printable(text, LONGEST_TEXT))
+    return _AT_THE_START.sub(r"\1\\\2", _WITHIN.sub(r"\\\g<0>", printable(text, LONGEST_TEXT)))
 
 
 def _code(text: str, language: str = "") -> str:
@@ -212,13 +214,12 @@ def _made(header: ModelHeader) -> str:
     metrics = header.metrics
     versions = ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in header.versions.items())
     files = " ".join(map(shlex.quote, _names(header))) if "-" not in (header.data.get("files") or ["-"]) else "DATA"
-    return "\n\n".join(
-        [
-            f"On {_plain(header.created)}, in {metrics['epochs']:,} epochs ({metrics['seconds']:,.0f} s), with seed "
-            f"{header.config.seed}, by {versions}. `config.yaml` has every setting; the same model comes again from:",
-            _code(f"flowcli fit {files} -c config.yaml", "bash"),
-        ]
+    epochs = f"{metrics['epochs']:,} epoch{'' if metrics['epochs'] == 1 else 's'}"
+    how = (
+        f"On {_plain(header.created)}, in {epochs} ({metrics['seconds']:,.0f} s), with seed {header.config.seed}, by "
+        f"{versions}. `config.yaml` has every setting; the same model comes again from:"
     )
+    return f"{how}\n\n{_code(f'flowcli fit {files} -c config.yaml', 'bash')}"
 
 
 def _use(header: ModelHeader) -> str:

@@ -197,8 +197,8 @@ def _tried(model: Model, told: dict[str, Any], rows: int) -> list[Tensor]:
 
 
 def _plausible(column: Column, normals: np.ndarray) -> np.ndarray:
-    values = column.mean + column.scale * np.abs(normals) / 4
-    return np.rint(values) if column.kind == "ordinal" else values
+    values: np.ndarray = column.mean + column.scale * np.abs(normals) / 4
+    return values.round() if column.kind == "ordinal" else values
 
 
 def _fills(encoder: TableEncoder) -> dict[str, float]:

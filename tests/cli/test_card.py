@@ -35,7 +35,7 @@ def test_its_figures_are_those_of_the_run(iris_run):
     assert f"{metrics['parameters']:,} parameters" in body
     rows = metrics["rows"]
     assert f"{rows['training']} training rows" in body
-    for words in ("sepal\\_length", "species", "3 labels", "flowcli fit iris.csv -c config.yaml", "privacy"):
+    for words in ("sepal_length", "species", "3 labels", "flowcli fit iris.csv -c config.yaml", "privacy"):
         assert words in body
     assert all(len(line) <= 1000 for line in lines)
 
@@ -46,7 +46,7 @@ def test_it_says_nothing_of_folders(iris, iris_run):
 
 def test_a_conditional_model_is_used_with_its_context(conditional_run):
     body = parts(conditional_run)[1]
-    assert "given sepal\\_length" in body
+    assert "given sepal_length" in body
     assert "--given sepal_length=VALUE" in body
     assert "'species': '...'" in body
 
