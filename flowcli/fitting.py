@@ -76,6 +76,41 @@ class FitObserver:
         """Training is over."""
 
 
+class FitObservers(FitObserver):
+    """Several observers as one; each is told everything, in order."""
+
+    def __init__(self, *observers: FitObserver) -> None:
+        self.observers = observers
+
+    def columns(self, columns: list[Column], training: int, validation: int, test: int) -> None:
+        for observer in self.observers:
+            observer.columns(columns, training, validation, test)
+
+    def starts(self, training: Training | MixtureTraining, config: Config, device: str) -> None:
+        for observer in self.observers:
+            observer.starts(training, config, device)
+
+    def note(self, text: str) -> None:
+        for observer in self.observers:
+            observer.note(text)
+
+    def detail(self, text: str) -> None:
+        for observer in self.observers:
+            observer.detail(text)
+
+    def checkpoint(self, training: Training | MixtureTraining, config: Config) -> None:
+        for observer in self.observers:
+            observer.checkpoint(training, config)
+
+    def epoch(self, epoch: Epoch) -> None:
+        for observer in self.observers:
+            observer.epoch(epoch)
+
+    def trained(self, progress: Progress) -> None:
+        for observer in self.observers:
+            observer.trained(progress)
+
+
 @dataclass(frozen=True)
 class Trained:
     """A trained density, its resolved config, and how training went.
@@ -165,7 +200,7 @@ def train_prepared(
     place = resolve_device(device)
     encoder, training = prepared.encoder, prepared.training
     flow = with_default(config.flow, len(training), encoder.layout)
-    train = _resolved(config, len(training), encoder.layout)
+    train = _resolved(config.train, flow, len(training), encoder.layout)
     config = config.model_copy(update={"flow": flow, "train": train})
     density = build_density(flow, encoder.layout, config.seed).to(place)
     # A row outside its columns' bounds has no likelihood to compare; so many rows are enough to decide when to stop.
@@ -237,9 +272,8 @@ def score_test_rows(model: Model, prepared: Prepared) -> npt.NDArray[np.float64]
     return test_log_prob
 
 
-def _resolved(config: Config, rows: int, layout: Layout) -> TrainConfig:
-    train = config.train if config.flow is not None else default_training(config.train, rows, layout)
-    return resolve(train, rows)
+def _resolved(train: TrainConfig, flow: FlowConfig, rows: int, layout: Layout) -> TrainConfig:
+    return resolve(train if flow.mixture is None else default_training(train, rows, layout), rows)
 
 
 def _training(

@@ -25,7 +25,8 @@ HISTORY = "history.csv"
 TEST_SCORES = "test_scores.csv"
 # Of a search; see flowcli.tuning.
 TRIALS = "trials.csv"
-FILES = (MODEL, CONFIG, CHECKPOINT, METRICS, HISTORY, TEST_SCORES)
+CARD = "README.md"
+FILES = (MODEL, CONFIG, CHECKPOINT, METRICS, HISTORY, TEST_SCORES, CARD)
 
 
 def default_run_folder(first_source: str) -> Path:

@@ -20,7 +20,10 @@ from hypothesis.stateful import (
 from safetensors.torch import load_file
 
 RUN, OTHER = Path("runs/a"), Path("runs/z-older")
-FILES = ["model.safetensors", "checkpoint.safetensors", "metrics.json", "config.yaml", "history.csv", "test_scores.csv"]
+FILES = [
+    "model.safetensors", "checkpoint.safetensors", "metrics.json", "config.yaml", "history.csv", "test_scores.csv",
+    "README.md",
+]  # fmt: skip
 MODEL, CHECKPOINT, METRICS = FILES[:3]
 EPOCHS = 4
 FIT = ["fit", "t.csv", "-s", "flow.transforms=[triangular_affine]", "-s", f"train.epochs={EPOCHS}", "-q"]

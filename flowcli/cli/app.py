@@ -15,6 +15,7 @@ from flowcli.cli import (
     decode,
     encode,
     evaluate,
+    export,
     fit,
     init,
     plot,
@@ -74,6 +75,7 @@ for name, function in (
     ("compare", compare.compare),
     ("plot", plot.plot),
     ("show", show.show),
+    ("export", export.export),
     ("transforms", transforms.transforms),
     ("init", init.init),
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
     from flowcli.config.schema import Chain, Config, Part
     from flowcli.tables.columns import Column
     from flowcli.transforms.catalogue import Cost
+
+
+# In a list or table for people.
+COLUMNS_SHOWN = 100
+
+
+def given_options(columns: Sequence[Column]) -> str:
+    """What ``flowcli sample`` must be told of a conditional model, with a space before each option."""
+    context = [column.name for column in columns if column.context and column.kind != "constant"]
+    return "".join(f" --given {shlex.quote(name)}=VALUE" for name in context)
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:

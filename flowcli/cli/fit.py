@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,10 +34,20 @@ from flowcli.cli.output import messages, write_json, write_text
 from flowcli.errors import DataError, Interrupted, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowcli.config.schema import Config
     from flowcli.fitting import Fitted
     from flowcli.preparing import Surveyed
     from flowcli.tables.source import InFiles
+    from flowcli.tracking import Tracking
+
+
+class Tracker(str, Enum):
+    """What a fit's figures can be logged to; each is the name of a package and of an extra."""
+
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
 
 
 def fit(
@@ -75,6 +87,14 @@ def fit(
             autocompletion=completion.unfinished_runs,
         ),
     ] = None,
+    track: Annotated[
+        Tracker | None,
+        typer.Option(
+            help="Log likelihoods and learning rate to TensorBoard (in the run folder) or MLflow (in mlruns/, or where "
+            "$MLFLOW_TRACKING_URI says).",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a density on a table; write a run folder.
@@ -100,19 +120,29 @@ def fit(
             "--threads": threads,
         }
     )
+    tracker = _installed(track)
     if resume is not None:
         if config or settings or output or force or options:
             raise UsageError(
-                "--resume goes on with the run's own config and folder; give only DATA and --device with it"
+                "--resume goes on with the run's own config and folder; give only DATA, --device and --track with it"
             )
-        fitted, folder = _resume(Path(resume), data, device)
+        fitted, folder = _resume(Path(resume), data, device, tracker)
     else:
-        fitted, folder = _start(sources(data), config, settings or [], options, device, output, force)
+        fitted, folder = _start(sources(data), config, settings or [], options, device, output, force, tracker)
     _tell(fitted, folder)
     if as_json:
         write_json(fitted.metrics)
     else:
         write_text(str(folder))
+
+
+def _installed(track: Tracker | None) -> str | None:
+    """The tracker's name, once its package is known to be there."""
+    from importlib.util import find_spec
+
+    if track is not None and find_spec(track.value) is None:
+        raise UsageError(f"--track {track.value} needs a package: pip install 'flowcli[{track.value}]'")
+    return None if track is None else track.value
 
 
 def _start(
@@ -123,6 +153,7 @@ def _start(
     device: str,
     output: str | None,
     force: bool,
+    tracker: str | None,
 ) -> tuple[Fitted, Path]:
     """Fit into a new run folder, which is removed again when nothing came of it."""
     from flowcli.config.load import load_config
@@ -137,13 +168,13 @@ def _start(
     made = claim_run_folder(folder, force)
     try:
         with occupied(folder):
-            return _fit(files, resolved, device, folder), folder
+            return _fit(files, resolved, device, folder, tracker), folder
     except BaseException:
         release_run_folder(made)
         raise
 
 
-def _resume(folder: Path, data: list[str] | None, device: str) -> tuple[Fitted, Path]:
+def _resume(folder: Path, data: list[str] | None, device: str, tracker: str | None) -> tuple[Fitted, Path]:
     """Go on from a run's checkpoint."""
     from flowcli.config.load import is_plain_file
     from flowcli.runs import CHECKPOINT, is_complete, occupied
@@ -164,17 +195,25 @@ def _resume(folder: Path, data: list[str] | None, device: str) -> tuple[Fitted, 
                 raise UsageError(f"{folder}: its data came from {came}; save the same table to a file and name it")
     sources(files)
     with occupied(folder):
-        return _fit(files, header.config, device, folder, header.data), folder
+        return _fit(files, header.config, device, folder, tracker, header.data), folder
 
 
-def _fit(files: list[str], config: Config, device: str, folder: Path, expected: dict[str, Any] | None = None) -> Fitted:
+def _fit(
+    files: list[str],
+    config: Config,
+    device: str,
+    folder: Path,
+    tracker: str | None,
+    expected: dict[str, Any] | None = None,
+) -> Fitted:
     """Fit, and write the run; with the ``expected`` fingerprint, go on from the folder's checkpoint."""
     messages.note(f"reading {', '.join(files)}")
     from contextlib import closing
 
     from flowcli.checked_models import remember
+    from flowcli.cli.card import card
     from flowcli.cli.threads import asked_threads, use_threads
-    from flowcli.runs import MODEL, write_run
+    from flowcli.runs import CARD, MODEL, write_run
     from flowcli.tables.source import InFiles
     from flowcli.tensor_file import read_tensor_header
 
@@ -183,13 +222,32 @@ def _fit(files: list[str], config: Config, device: str, folder: Path, expected: 
     count = asked_threads(config.train.threads) or 1
     use_threads(count)
     config = config.model_copy(update={"train": config.train.model_copy(update={"threads": count})})
-    with closing(InFiles(files, config.data.encoding)) as source:
-        fitted = _fit_source(source, config, device, folder, expected)
-    fitted.metrics["run"] = str(folder)
-    write_run(folder, fitted.files(), fitted.metrics)
+    with _tracked(tracker, folder) as tracking:
+        with closing(InFiles(files, config.data.encoding)) as source:
+            fitted = _fit_source(source, config, device, folder, expected, tracking)
+        fitted.metrics["run"] = str(folder)
+        write_run(folder, {**fitted.files(), CARD: card(fitted.model.header).encode()}, fitted.metrics)
+        if tracking is not None:
+            tracking.finished(fitted.metrics)
     # Its config and weights are those of one network.
     remember(read_tensor_header(folder / MODEL).digest)
     return fitted
+
+
+@contextmanager
+def _tracked(tracker: str | None, folder: Path) -> Iterator[Tracking | None]:
+    """What tells a tracker of the fit within, its failure too."""
+    if tracker is None:
+        yield None
+        return
+    from flowcli.tracking import Tracking
+
+    tracking = Tracking(tracker, folder, messages.note)
+    try:
+        yield tracking
+    except BaseException as error:
+        tracking.failed(interrupted=isinstance(error, (Interrupted, KeyboardInterrupt)))
+        raise
 
 
 def tell_source(source: InFiles, surveyed: Surveyed, config: Config) -> dict[str, Any]:
@@ -210,10 +268,17 @@ def tell_source(source: InFiles, surveyed: Surveyed, config: Config) -> dict[str
     return fingerprint(source.files, surveyed.rows, names, held_out)
 
 
-def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expected: dict[str, Any] | None) -> Fitted:
+def _fit_source(
+    source: InFiles,
+    config: Config,
+    device: str,
+    folder: Path,
+    expected: dict[str, Any] | None,
+    tracking: Tracking | None,
+) -> Fitted:
     """Survey the files, and train on them."""
     from flowcli.cli.progress import FitProgress
-    from flowcli.fitting import fit_table
+    from flowcli.fitting import FitObservers, fit_table
     from flowcli.preparing import survey_for
     from flowcli.runs import CHECKPOINT
     from flowcli.tables.fingerprint import same_data
@@ -233,7 +298,7 @@ def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expe
                 device=device,
                 data=data,
                 checkpoint=None if expected is None else checkpoint,
-                observer=progress,
+                observer=progress if tracking is None else FitObservers(progress, tracking),
             )
     except Interrupted as error:
         raise Interrupted(f"{error}; go on with: flowcli fit --resume {shlex.quote(str(folder))}") from None
@@ -241,7 +306,7 @@ def _fit_source(source: InFiles, config: Config, device: str, folder: Path, expe
 
 def _tell(fitted: Fitted, folder: Path) -> None:
     """The figures, a warning where they are bad, and what to do next."""
-    from flowcli.cli.describe import likelihood_lines, mixture_lines
+    from flowcli.cli.describe import given_options, likelihood_lines, mixture_lines
 
     members = mixture_lines(fitted.metrics)
     if members:
@@ -253,8 +318,7 @@ def _tell(fitted: Fitted, folder: Path) -> None:
         messages.note(f"  {line}")
     warn_of_figures(fitted.metrics)
     files = fitted.model.header.data["files"]
-    context = [column.name for column in fitted.model.encoder.context]
-    given = "".join(f" --given {shlex.quote(name)}=VALUE" for name in context)
+    given = given_options(fitted.model.header.columns)
     place = shlex.quote(str(folder))
     # What came on stdin is gone.
     data = "DATA" if "-" in files else " ".join(shlex.quote(file) for file in files)

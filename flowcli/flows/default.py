@@ -41,7 +41,8 @@ def with_split(config: Config, rows: int) -> Config:
     Raises:
         ConfigError: folds are asked for where they have no use.
     """
-    mixed = config.flow is None or config.flow.mixture is not None
+    mixture = None if config.flow is None else config.flow.mixture
+    mixed = config.flow is None or mixture is not None
     folds, validation = config.train.folds, config.data.validation
     if folds is not None and folds > 1:
         if not mixed:
@@ -49,7 +50,9 @@ def with_split(config: Config, rows: int) -> Config:
         if validation:
             raise ConfigError(["train.folds: the rows that each member leaves out take the place of data.validation"])
     if folds is None:
-        folds = FOLDS if mixed and validation is None and rows <= MOST_FOLDED_ROWS else 1
+        # Of each kind there must be as many as there are parts, so that every row is left out by one.
+        many = mixed and all(member.copies >= FOLDS for member in mixture or [])
+        folds = FOLDS if many and validation is None and rows <= MOST_FOLDED_ROWS else 1
     if validation is None:
         validation = VALIDATION_SHARE if folds == 1 else 0.0
     return config.model_copy(
@@ -116,7 +119,7 @@ def default_chain(rows: int, features: int) -> dict[str, Any]:
 
 
 def default_training(config: TrainConfig, rows: int, layout: Layout) -> TrainConfig:
-    """How the default mixture is trained: in about the time that a table of so many rows is worth.
+    """How a mixture is trained, the default one above all: in about the time that a table of so many rows is worth.
 
     The time is guessed from the sizes alone, so that a second fit does the same.
     """

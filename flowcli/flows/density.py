@@ -233,9 +233,9 @@ class TableDensity(Density):
         known = None if known is None else self.on_real_line(known)[0]
         numbers, labels, ordinals = self.columns
         rows = Rows(
-            uniforms.new_empty(len(uniforms), numbers),
-            torch.zeros(len(uniforms), labels, dtype=torch.long, device=uniforms.device),
-            uniforms.new_empty(len(uniforms), ordinals),
+            uniforms.new_empty(uniforms.shape[0], numbers),
+            torch.zeros(uniforms.shape[0], labels, dtype=torch.long, device=uniforms.device),
+            uniforms.new_empty(uniforms.shape[0], ordinals),
             context,
         )
         noise = torch.split(uniforms, [sum(factor.noise_features) for factor, _ in self._each()], dim=-1)

@@ -57,7 +57,8 @@ class Factor(nn.Module):
 
     def log_prob(self, rows: Rows) -> Tensor:
         """Log-density of each row, ``(n,)``, in nats."""
-        total = rows.context.new_zeros(len(rows))
+        # By its shape, which torch.export leaves open: len() would fix it.
+        total = rows.context.new_zeros(rows.context.shape[:-1])
         if self.labels is not None:
             total = total + self.labels.log_prob(rows.labels, _together(rows.context))
         if self.ordinals is not None:

@@ -86,9 +86,10 @@ class Autoregressive(Ordered):
         given = None if context is None else context.expand(*batch, -1).reshape(-1, context.shape[-1])
         there = None if present is None else self.ordered(present).expand(*batch, -1).reshape(-1, features)
         transform = self.transformer.inverse if inverse else self.transformer.forward
-        network = Incremental(self.network, len(ordered), given)
+        rows = ordered.shape[0]
+        network = Incremental(self.network, rows, given)
         # A column's rows together, which is how the network works.
-        known, log_det = ordered.new_empty(features, len(ordered)), ordered.new_zeros(len(ordered))
+        known, log_det = ordered.new_empty(features, rows), ordered.new_zeros(rows)
         for k, column in enumerate(ordered.T.contiguous()):
             result, log_slope = transform(column, network.parameters_of(k))
             present_here = None if there is None else there[:, k]

@@ -46,7 +46,7 @@ class _MaskedLinear(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, blocks: Sequence[Block]) -> Tensor:
         ctx.save_for_backward(inputs, weight)
         ctx.blocks = blocks
-        result = inputs.new_empty(len(inputs), len(bias))
+        result = inputs.new_empty(inputs.shape[0], len(bias))
         for own, seen in blocks:
             torch.addmm(bias[own], inputs[:, seen], weight[own, seen].mT, out=result[:, own])
         return result

@@ -1,0 +1,236 @@
+"""The model card: what a model is, for people, as the ``README.md`` of its run folder (Mitchell et al. 2019)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowcli.cli.describe import COLUMNS_SHOWN, flow_lines, given_options
+from flowcli.printable import printable
+
+if TYPE_CHECKING:
+    from flowcli.model_file import ModelHeader
+    from flowcli.tables.columns import Column
+
+LONGEST_TEXT = 200
+# What Markdown takes for its own within a line (an underscore between letters it does not), and where one begins.
+_WITHIN = re.compile(r"[\\`*{}\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)")
+_AT_THE_START = re.compile(r"^(\d*)([-+#=.):])")
+
+NUMBERS_MEAN = """\
+The figures are mean log-likelihoods per row, in nats: the logarithm of the density that the model gives to rows it has
+not seen, in the columns' own units. Higher is better. Its size alone says little, as it changes with the units: compare
+it with that of other models on the same rows, like the Gaussian below. A difference of 1 means that rows are 2.7 times
+as likely."""
+
+LIMITS = """\
+- Scores of rows unlike the data are extrapolations; beyond a column's bounds, and for labels that training had not,
+  the density is zero by construction. Nothing is known of other populations, later times or other ways of measuring.
+- Samples resemble the data, with its gaps and biases. They are not the data: check what matters before they stand in
+  for it.
+- The folder holds no training row, but weights, the columns' names, labels, scales and bounds, and the numbers of the
+  test rows with their scores. That is no guarantee of privacy: a model of few rows can give away who was among them."""
+
+
+def card(header: ModelHeader) -> str:
+    """The card of a model; what comes from the data is escaped in it."""
+    parts = [
+        _front_matter(header),
+        "# A probability density of " + _plain(_name(header)),
+        _summary(header),
+        "## Data",
+        _data(header),
+        "## Model",
+        _model(header),
+        "## How well it does",
+        NUMBERS_MEAN,
+        _figures(header.metrics),
+        "## How it was made",
+        _made(header),
+        "## How to use it",
+        _use(header),
+        "## Limits",
+        LIMITS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Any text as Markdown that shows just that, in one line."""
+    return _AT_THE_START.sub(r"\1\\\2", _WITHIN.sub(r"\\\g<0>", printable(text, LONGEST_TEXT)))
+
+
+def _code(text: str, language: str = "") -> str:
+    """A block of code that nothing in it can end."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _names(header: ModelHeader) -> list[str]:
+    """The data's files, without their folders, which are nobody's business."""
+    files = header.data.get("files") or []
+    return ["standard input" if file == "-" else Path(file).name for file in files]
+
+
+def _name(header: ModelHeader) -> str:
+    return ", ".join(_names(header)[:3]) or "a table"
+
+
+def _front_matter(header: ModelHeader) -> str:
+    """What model hubs read."""
+    import yaml
+
+    test = header.metrics["test_log_likelihood"]
+    told: dict[str, Any] = {
+        "library_name": "flowcli",
+        "tags": ["density-estimation", "normalizing-flows", "tabular", "synthetic-data", "anomaly-detection"],
+    }
+    if test and test["mean"] is not None:
+        name = printable(_name(header), LONGEST_TEXT)
+        metrics = [{"type": "log_likelihood", "name": "test log-likelihood (nats per row)", "value": test["mean"]}]
+        result = {
+            "task": {"type": "density-estimation", "name": "Density estimation"},
+            "dataset": {"type": "tabular", "name": name},
+            "metrics": metrics,
+        }
+        told["model-index"] = [{"name": f"density of {name}", "results": [result]}]
+    written = yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+    return f"---\n{written}# license: yours to choose, like mit or cc-by-4.0\n---"
+
+
+def _summary(header: ModelHeader) -> str:
+    given = [_plain(column.name) for column in header.columns if column.context]
+    what = f"the other columns given {_listed(given)}" if given else "all its columns together"
+    return (
+        f"A model of {what}, fitted with flowcli {_plain(header.versions.get('flowcli', ''))}: it scores rows (which "
+        "are surprising?), draws new ones, and takes rows to latents and back."
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - COLUMNS_SHOWN:,} more" if len(words) > COLUMNS_SHOWN else ""
+    return ", ".join(words[:COLUMNS_SHOWN]) + more
+
+
+def _data(header: ModelHeader) -> str:
+    rows = header.metrics["rows"]
+    lines = [
+        f"{rows['training']:,} training rows, {rows['validation']:,} for validation and {rows['test']:,} for the test."
+    ]
+    digests = header.data.get("sha256") or []
+    for name, digest in zip(_names(header), digests, strict=False):
+        lines.append(f"- {_plain(name)}" + (f": SHA-256 `{_plain(digest)}`" if digest else ""))
+    shown = [column for column in header.columns if column.kind != "identifier"]
+    table = _table(["column", "kind", "what is known"], [_row(column) for column in shown[:COLUMNS_SHOWN]])
+    left_out = [_plain(column.name) for column in header.columns if column.kind == "identifier"]
+    left_out += [_plain(name) for name in header.config.data.drop]
+    parts = ["\n".join(lines[:1]), "\n".join(lines[1:]), table]
+    if len(shown) > COLUMNS_SHOWN:
+        parts.append(f"And {len(shown) - COLUMNS_SHOWN:,} more columns.")
+    if left_out:
+        parts.append(f"Left out: {_listed(left_out)}.")
+    return "\n\n".join(filter(None, parts))
+
+
+def _row(column: Column) -> list[str]:
+    known = []
+    if column.context:
+        known.append("given, not modelled")
+    if column.kind == "label":
+        known.append(f"{len(column.categories):,} labels")
+    elif column.kind == "constant":
+        known.append("always the same; no part of the density")
+    elif column.lower is not None or column.upper is not None:
+        known.append("zero density beyond its bounds")
+    if column.missing:
+        known.append("may be missing")
+    if column.fill is not None:
+        known.append("missing cells are filled")
+    return [_plain(column.name), _plain(column.nature), "; ".join(known)]
+
+
+def _model(header: ModelHeader) -> str:
+    flow = header.config.flow
+    assert flow is not None  # a trained model has one
+    count = f"{header.metrics['parameters']:,} parameters"
+    if flow.mixture is not None:
+        copies = sum(member.copies for member in flow.mixture)
+        what = f"A mixture of {copies} densities of whole rows, weighted by how likely they find held-out rows, {count}"
+    elif flow.factors is not None:
+        what = f"A product of {len(flow.factors)} factors, each a density of its columns given others, {count}"
+    else:
+        what = f"A normalizing flow, {count}"
+    parts = [
+        f"{what}. From the base distribution to the data:",
+        _code("\n".join(printable(line, LONGEST_TEXT) for line in flow_lines(header.config, header.columns))),
+    ]
+    members = header.metrics.get("mixture") or []
+    if members:
+        rows = [
+            [
+                str(entry["copies"]),
+                _plain(entry["member"]),
+                "" if entry["held_out_log_likelihood"] is None else f"{entry['held_out_log_likelihood']:.3f}",
+                f"{entry['weight']:.3f}",
+            ]
+            for entry in members
+        ]
+        parts.append(_table(["copies", "member", "held-out rows, alone", "weight of all copies"], rows))
+    return "\n\n".join(parts)
+
+
+def _figures(metrics: dict[str, Any]) -> str:
+    rows = [
+        (name, metrics.get(key) if key else metrics["baselines"].get("gaussian"))
+        for name, key in (
+            ("test rows", "test_log_likelihood"),
+            ("test rows, full-covariance Gaussian", ""),
+            ("validation rows", "validation_log_likelihood"),
+        )
+    ]
+    lines = [[name, *_cells(summary)] for name, summary in rows if summary]
+    if not lines:
+        return "No rows were kept for a test."
+    return _table(["", "log-likelihood", "standard error", "rows", "bits per column"], lines)
+
+
+def _cells(summary: dict[str, Any]) -> list[str]:
+    if summary["impossible_rows"]:
+        return [f"-inf: {summary['impossible_rows']:,} rows have probability zero", "", f"{summary['n']:,}", ""]
+    error = "" if summary["standard_error"] is None else f"{summary['standard_error']:.3f}"
+    return [f"{summary['mean']:.3f}", error, f"{summary['n']:,}", f"{summary['bits_per_dim']:.3f}"]
+
+
+def _made(header: ModelHeader) -> str:
+    metrics = header.metrics
+    versions = ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in header.versions.items())
+    files = " ".join(map(shlex.quote, _names(header))) if "-" not in (header.data.get("files") or ["-"]) else "DATA"
+    epochs = f"{metrics['epochs']:,} epoch{'' if metrics['epochs'] == 1 else 's'}"
+    how = (
+        f"On {_plain(header.created)}, in {epochs} ({metrics['seconds']:,.0f} s), with seed {header.config.seed}, by "
+        f"{versions}. `config.yaml` has every setting; the same model comes again from:"
+    )
+    return f"{how}\n\n{_code(f'flowcli fit {files} -c config.yaml', 'bash')}"
+
+
+def _use(header: ModelHeader) -> str:
+    given = given_options(header.columns)
+    context = [column.name for column in header.columns if column.context and column.kind != "constant"]
+    drawn = f"model.sample(1000, given={dict.fromkeys(context, '...')!r})" if context else "model.sample(1000)"
+    shell = f"flowcli score new.csv -m .\nflowcli sample --n 1000 -m .{given}\nflowcli show ."
+    python = (
+        "import flowcli\n\n"
+        'model = flowcli.load("model.safetensors")  # all that is needed\n'
+        'scores = model.log_prob("new.csv")  # nats, one for each row\n'
+        f"rows = {drawn}"
+    )
+    return f"In this folder:\n\n{_code(shell, 'bash')}\n\nFrom Python:\n\n{_code(python, 'python')}"

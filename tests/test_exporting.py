@@ -1,0 +1,243 @@
+"""Exported programs: the model's own numbers, by torch alone."""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from running import environment, run_here
+
+import flowcli
+
+# Scores or draws with the files that it is given; flowcli cannot be imported.
+ALONE = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("flowcli", "pyro"):
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+import torch
+for name in sys.argv[1:]:
+    program = torch.export.load(name + ".pt2").module()
+    arrays = np.load(name + ".npz")
+    results = program(*(torch.from_numpy(arrays[key]) for key in arrays.files))
+    results = results if isinstance(results, tuple) else (results,)
+    np.savez(name + ".out.npz", *(result.numpy() for result in results))
+assert not {"flowcli", "pyro", "pandas"} & {*sys.modules}
+"""
+
+MIXED = "x,y,k,l,d,c,w\n" + "".join(
+    f"{i * 7 % 31 / 10},{i * i % 37 / 8 if i % 5 else ''},{i % 4},{'uvw'[i * i % 3] if i % 7 else ''},"
+    f"2020-01-{1 + i % 28:02},{'pq'[i % 2]},{max(0, i * 13 % 29 - 12) / 4}\n"
+    for i in range(80)
+)
+# Small networks: what takes time is to follow their operations.
+AUTOREGRESSIVE = "{affine_autoregressive: {hidden: [8]}}"
+SPLINES = "{spline_coupling: {hidden: [8], bins: 4}}"
+COPIES = (
+    "flow={mixture: [{copies: 2, transforms: [{spline_autoregressive: {hidden: [8], bins: 4}}, permute]}, "
+    "{copies: 2, epochs: 0, transforms: [], base: {gaussian_mixture: {components: 3}}}]}"
+)
+# Name: the options of a fit of MIXED (or of iris).
+MODELS = {
+    "maf": ["-s", f"flow={{repeat: 2, transforms: [{AUTOREGRESSIVE}, permute]}}"],
+    "spline coupling": ["-s", f"flow={{repeat: 2, transforms: [{SPLINES}, permute]}}", "--drop", "species"],
+    "mixture": ["-s", COPIES, "-s", "train.folds=2"],
+    "holes, spikes, ordinals, dates": ["-s", "flow.transforms=[triangular_affine]", "-s", "data.kinds={k: ordinal}"],
+    "conditional mixture": [
+        "-s",
+        COPIES,
+        "-s",
+        "train.folds=2",
+        "--context",
+        "k,c,y",
+        "--kind",
+        "k=ordinal",
+        "--missing",
+        "impute",
+    ],
+}
+OF_IRIS = ("maf", "spline coupling", "mixture")
+
+
+@dataclass
+class Exported:
+    """A model, its table, and what its exported functions made of the inputs."""
+
+    run: Path
+    table: Path
+    inputs: dict[str, dict[str, np.ndarray]]
+    outputs: dict[str, list[np.ndarray]]
+    facts: dict[str, dict]
+
+
+def facts_in(file: Path) -> dict:
+    with zipfile.ZipFile(file) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("flowcli.json"))
+        return json.loads(archive.read(name))
+
+
+def arrays(columns_of: dict, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The inputs that a file asks for, of a table of text."""
+    made = {}
+    for name, array in columns_of.items():
+        if name == "uniforms":
+            made[name] = np.random.default_rng(7).random((len(frame), array["width"]))
+        else:
+            made[name] = np.stack([cells(column, frame[column["name"]]) for column in array["columns"]], axis=1)
+    return made
+
+
+def cells(column: dict, text: pd.Series) -> np.ndarray:
+    if column["kind"] == "label":
+        codes = {label: code for code, label in enumerate(column["categories"])}
+        codes[""] = column.get("missing_code", -1)
+        return np.array([codes.get(cell, -1) for cell in text], dtype=np.int64)
+    if column["kind"] == "date":
+        assert column["unit"] == "days since 1970-01-01"
+        return ((pd.to_datetime(text) - pd.Timestamp("1970-01-01")) / pd.Timedelta("1D")).to_numpy()
+    return pd.to_numeric(text).to_numpy(dtype=float)
+
+
+def reweighted(run: Path) -> Path:
+    """The mixture with weights that count; one is zero."""
+    import torch
+
+    model = flowcli.load(run)
+    model.density.weights.copy_(torch.tensor([0.4, 0.25, 0.0, 0.35]))
+    model.save(run / "reweighted.safetensors")
+    return run / "reweighted.safetensors"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, iris) -> dict[str, Exported]:
+    """All models, exported by the program and run by one process that has no flowcli."""
+    where = tmp_path_factory.mktemp("exported")
+    mixed = where / "mixed.csv"
+    mixed.write_text(MIXED)
+    models, stems = {}, []
+    for number, (name, options) in enumerate(MODELS.items()):
+        table = iris if name in OF_IRIS else mixed
+        run = where / f"run{number}"
+        done = run_here("fit", table, *options, "-s", "train.epochs=1", "-o", run, "-q")
+        assert done.status == 0, (name, done.err)
+        if name.endswith("mixture"):
+            run = reweighted(run)
+        models[name] = Exported(run, table, {}, {}, {})
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+        for function in ("log_prob", "sample"):
+            stem = where / f"{number}_{function}"
+            done = run_here("export", "-m", run, "--function", function, "-o", f"{stem}.pt2")
+            assert done.status == 0, (name, done.err)
+            models[name].facts[function] = facts = facts_in(Path(f"{stem}.pt2"))
+            models[name].inputs[function] = inputs = arrays(facts["inputs"], frame)
+            np.savez(f"{stem}.npz", **inputs)
+            stems.append(str(stem))
+    done = subprocess.run([sys.executable, "-c", ALONE, *stems], capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    for number, name in enumerate(MODELS):
+        for function in ("log_prob", "sample"):
+            out = np.load(where / f"{number}_{function}.out.npz")
+            models[name].outputs[function] = [out[key] for key in out.files]
+    return models
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_are_those_of_flowcli_score(exported, name):
+    one = exported[name]
+    (log_prob,) = one.outputs["log_prob"]
+    done = run_here("score", one.table, "-m", one.run)
+    assert done.status == 0, done.err
+    expected = np.array([float(line) for line in done.lines[1:]])
+    assert np.isfinite(expected).sum() > len(expected) / 2
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_samples_are_those_of_the_model_from_the_same_uniform_numbers(exported, name):
+    one = exported[name]
+    model = flowcli.load(one.run)
+    frame = pd.read_csv(one.table, dtype=str, keep_default_na=False)
+    given = [column.name for column in model.encoder.context]
+    context, cells_given = model._given(frame[given].replace("", None)) if given else (np.empty((len(frame), 0)), None)
+    drawn = model._torch_engine().sample(one.inputs["sample"]["uniforms"], context)
+    rows = model.encoder.decode(drawn.numbers, drawn.labels, drawn.ordinals, cells_given, rounded=True).to_pandas()
+    made = dict(zip(("numbers", "labels"), one.outputs["sample"], strict=True))
+    assert [*one.facts["sample"]["outputs"]] == [key for key in made if made[key].shape[1]]
+    for kind, array in one.facts["sample"]["outputs"].items():
+        for place, column in enumerate(array["columns"]):
+            text = rows[column["name"]].map(lambda cell: "" if pd.isna(cell) else str(cell))
+            np.testing.assert_allclose(made[kind][:, place], cells(column, text.astype(object)), rtol=1e-9, atol=1e-9)
+
+
+def load(content: bytes):
+    import torch
+
+    return torch.export.load(io.BytesIO(content)).module()
+
+
+def test_what_cannot_be_scored_is_nan_and_what_is_impossible_minus_infinity(exported, tmp_path):
+    import torch
+
+    one = exported["holes, spikes, ordinals, dates"]
+    assert run_here("export", "-m", one.run, "-o", tmp_path / "p.pt2").status == 0
+    program = load((tmp_path / "p.pt2").read_bytes())
+    names = {key: [c["name"] for c in array["columns"]] for key, array in one.facts["log_prob"]["inputs"].items()}
+    numbers, labels = (torch.from_numpy(one.inputs["log_prob"][key][:1]) for key in ("numbers", "labels"))
+
+    def scored(**change: float) -> float:
+        one_row, codes = numbers.clone(), labels.clone()
+        for name, value in change.items():
+            if name in names["numbers"]:
+                one_row[0, names["numbers"].index(name)] = value
+            else:
+                codes[0, names["labels"].index(name)] = int(value)
+        return float(program(one_row, codes)[0])
+
+    assert np.isfinite(scored())
+    assert np.isfinite(scored(y=np.nan))
+    assert np.isnan(scored(x=np.nan))
+    assert np.isnan(scored(x=np.inf))
+    assert np.isnan(scored(k=1.5))
+    assert scored(l=-1) == scored(l=99) == -np.inf
+    assert scored(x=-3.0) == -np.inf
+
+
+def test_what_needs_a_search_is_refused_in_one_line(cli, tmp_path):
+    (tmp_path / "t.csv").write_text(MIXED)
+    settings = ["-s", "flow={repeat: 6, transforms: [{planar: {}}]}", "--drop", "y,k,l,d,c,w", "-s", "data.plain=true"]
+    assert cli("fit", "t.csv", *settings, "-s", "train.epochs=1", "-o", "run", "-q").status == 0
+    done = cli("export", "-m", "run", "--function", "sample")
+    assert (done.status, done.out) == (1, "")
+    assert len(done.err.splitlines()) == 1
+    assert "cannot be exported" in done.err
+    assert not (tmp_path / "sample.pt2").exists()
+    assert cli("export", "-m", "run").status == 0
+
+
+def test_a_file_is_replaced_with_force_only(cli, tmp_path, gaussian_run):
+    (tmp_path / "log_prob.pt2").write_text("mine")
+    done = cli("export", "-m", gaussian_run)
+    assert done.status == 2
+    assert "--force" in done.err
+    assert (tmp_path / "log_prob.pt2").read_text() == "mine"
+    done = cli("export", "-m", gaussian_run, "--force")
+    assert (done.status, done.out) == (0, "")
+    assert "sepal_length" in done.err
+    assert facts_in(tmp_path / "log_prob.pt2")["function"] == "log_prob"
+
+
+def test_no_row_is_in_the_file(exported, tmp_path):
+    assert run_here("export", "-m", exported["maf"].run, "-o", tmp_path / "p.pt2").status == 0
+    with zipfile.ZipFile(tmp_path / "p.pt2") as archive:
+        assert not [name for name in archive.namelist() if "sample_inputs" in name and archive.read(name)]
