@@ -109,5 +109,5 @@ def _moved(member: TableDensity, number: int) -> TableDensity:
     moved = copy.deepcopy(member)
     for parameter in moved.parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-        parameter.add_(noise.to(parameter.device), alpha=NOISE)
+        parameter.add_(NOISE * noise.to(parameter.device))
     return moved
