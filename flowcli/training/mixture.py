@@ -28,6 +28,8 @@ from flowcli.training.trainer import VALIDATION_CHUNK, Training, resolve, with_n
 # So many rows tell whether densities can be trained side by side, and set what a member starts from.
 TRIED_ROWS = 4
 MOST_STARTING_ROWS = 200_000
+# In seconds, of what is trained when the time is up.
+SHORTEST_TIME = 1e-3
 # A share of max_time.
 MOST_TIME_FOR_STARTS = 0.2
 
@@ -194,7 +196,7 @@ class MixtureTraining:
         if self.config.max_time is None:
             return None
         left = self.config.max_time - sum(part.seconds for part in self._finished)
-        return max(left, 0.0) / max(1, sum(bool(other.epochs) for other in self.groups[self.at :]))
+        return max(left, SHORTEST_TIME) / max(1, sum(bool(other.epochs) for other in self.groups[self.at :]))
 
     def _keep(self, group: Group, trained: TableDensity | Ensemble) -> None:
         """Take over the weights that were trained."""
