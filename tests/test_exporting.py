@@ -241,3 +241,7 @@ def test_no_row_is_in_the_file(exported, tmp_path):
     assert run_here("export", "-m", exported["maf"].run, "-o", tmp_path / "p.pt2").status == 0
     with zipfile.ZipFile(tmp_path / "p.pt2") as archive:
         assert not [name for name in archive.namelist() if "sample_inputs" in name and archive.read(name)]
+        # Nor where flowcli lies on the machine that wrote it.
+        assert not [
+            name for name in archive.namelist() if str(Path(flowcli.__file__).parent).encode() in archive.read(name)
+        ]

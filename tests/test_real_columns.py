@@ -35,7 +35,7 @@ def made(seed: int = 0) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return flowcli.fit(made(), **QUICK)
+    return flowcli.fit(made(), flow={"base": "normal"}, **QUICK)
 
 
 def columns(model: Model) -> dict:
@@ -114,7 +114,7 @@ def test_the_score_is_that_of_the_bin() -> None:
     """On a grid, the density at a value is its average over the step: nothing is gained by narrowing onto it."""
     frame = pd.read_csv(DATA / "iris.csv")
     numbers = list(frame.columns[:4])
-    model = flowcli.fit(frame, train__epochs=100, data__test=0.3)
+    model = flowcli.fit(frame, flow={"base": "normal"}, train__epochs=100, data__test=0.3)
     test = frame.sample(frac=0.3, random_state=0)
     random = np.random.default_rng(0)
     near = []

@@ -142,8 +142,11 @@ def _written(module: nn.Module, tensors: Sequence[Tensor], told: dict[str, Any])
             program = torch.export.export(
                 module.eval(), tuple(tensors), dynamic_shapes=(tuple({0: rows} for _ in tensors),), strict=False
             )
-        # The rows that were followed are nobody's business.
+        # The rows that were followed, and where this machine has its files, are nobody's business.
         program._example_inputs = None
+        for node in program.graph.nodes:
+            for origin in ("stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack"):
+                node.meta.pop(origin, None)
         torch.export.save(program, stream, extra_files={FACTS: json.dumps(told, ensure_ascii=False)})
     except Exception as error:
         # Whatever it is that keeps torch from following a function: most often a search that ends by the numbers.
