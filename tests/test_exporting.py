@@ -53,7 +53,12 @@ MODELS = {
     "maf": ["-s", f"flow={{repeat: 2, transforms: [{AUTOREGRESSIVE}, permute]}}"],
     "spline coupling": ["-s", f"flow={{repeat: 2, transforms: [{SPLINES}, permute]}}", "--drop", "species"],
     "mixture": ["-s", COPIES, "-s", "train.folds=2"],
-    "holes, spikes, ordinals, dates": ["-s", "flow.transforms=[triangular_affine]", "-s", "data.kinds={k: ordinal}"],
+    "holes, spikes, ordinals, dates": [
+        "-s",
+        "flow.transforms=[triangular_affine]",
+        "-s",
+        "data.kinds={k: ordinal, x: {lower: 0}}",
+    ],
     "conditional mixture": [
         "-s",
         COPIES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
@@ -138,7 +139,8 @@ def _written(module: nn.Module, tensors: Sequence[Tensor], told: dict[str, Any])
     rows = torch.export.Dim("rows")
     stream = io.BytesIO()
     try:
-        with torch.no_grad():
+        # What torch could not follow it prints in full.
+        with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             program = torch.export.export(
                 module.eval(), tuple(tensors), dynamic_shapes=(tuple({0: rows} for _ in tensors),), strict=False
             )

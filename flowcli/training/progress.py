@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+# Why a training is at its end; nothing while it is not.
+ENDS = ("", "epochs", "patience", "max_time", "divergence", "interrupt")
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -73,6 +76,10 @@ class Progress:
             progress.cut_in,
             *progress.best_epochs,
         )
-        if min(counts) < 0 or len(progress.best_epochs) != len(progress.best_validation_log_likelihoods):
+        if (
+            progress.stopped_by not in ENDS
+            or min(counts) < 0
+            or len(progress.best_epochs) != len(progress.best_validation_log_likelihoods)
+        ):
             raise ValueError("its progress is none")
         return progress
