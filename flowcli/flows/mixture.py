@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -78,43 +78,27 @@ class MixtureDensity(Density):
         below = torch.cumsum(torch.softmax(each, dim=-1), dim=-1) <= uniforms.unsqueeze(-1)
         return numbers[below.sum(-1).clamp_max(len(numbers) - 1)]
 
-    def _by_member(self, number: Tensor, function: Callable[[TableDensity, Tensor], Rows], empty: Rows) -> Rows:
-        """What each row's own member makes of it, in the rows' order; ``function`` is given the rows' places."""
-        rows = empty
-        for k in sorted({*number.tolist()}):
-            places = (number == k).nonzero().squeeze(-1)
-            made = function(self.member(k), places)
-            rows.numbers[places], rows.labels[places], rows.ordinals[places] = made.numbers, made.labels, made.ordinals
-        return rows
+    def _by_member(self, number: Tensor, rows: Rows, function: Callable[[TableDensity, Rows], Tensor]) -> Tensor:
+        """Numbers ``(n, d)``, those of each row from its own member."""
+        numbers = rows.numbers.new_empty(len(number), self.columns[0])
+        for k, places in _places(number):
+            numbers[places] = function(self.member(k), rows.take(places))
+        return numbers
 
     def encode(self, rows: Rows, number: Tensor | None = None) -> Tensor:
         """The latents, and the number of the member from 1, ``(n, d + 1)``; by the responsible one, if not told."""
         number = self.responsible(rows) if number is None else number
-        made = self._by_member(
-            number,
-            lambda member, places: replace(rows.take(places), numbers=member.encode(rows.take(places))),
-            Rows(torch.empty_like(rows.numbers), rows.labels.clone(), rows.ordinals.clone(), rows.context),
-        )
-        return torch.cat([made.numbers, (number + 1).to(made.numbers.dtype).unsqueeze(-1)], dim=-1)
+        latent = self._by_member(number, rows, lambda member, own: member.encode(own))
+        return torch.cat([latent, (number + 1).to(latent.dtype).unsqueeze(-1)], dim=-1)
 
     def normal_latents(self, rows: Rows, noise: np.random.Generator) -> Tensor:
         number = self.responsible(rows, torch.from_numpy(noise.random(len(rows))).to(rows.numbers))
-        made = self._by_member(
-            number,
-            lambda member, places: replace(rows.take(places), numbers=member.normal_latents(rows.take(places), noise)),
-            Rows(torch.empty_like(rows.numbers), rows.labels.clone(), rows.ordinals.clone(), rows.context),
-        )
-        return made.numbers
+        return self._by_member(number, rows, lambda member, own: member.normal_latents(own, noise))
 
     def decode(self, rows: Rows) -> Tensor:
         number = (rows.numbers[..., -1].long() - 1).clamp(0, len(self.members) - 1)
         latent = replace(rows, numbers=rows.numbers[..., :-1].contiguous())
-        made = self._by_member(
-            number,
-            lambda member, places: replace(latent.take(places), numbers=member.decode(latent.take(places))),
-            Rows(torch.empty_like(latent.numbers), rows.labels.clone(), rows.ordinals.clone(), rows.context),
-        )
-        return made.numbers
+        return self._by_member(number, latent, lambda member, own: member.decode(own))
 
     def sample(
         self, uniforms: Tensor, context: Tensor, known: Rows | None = None, of_factors: Sequence[int] = ()
@@ -122,14 +106,24 @@ class MixtureDensity(Density):
         cumulative = torch.cumsum(self.weights.to(uniforms.dtype), dim=0)
         number = torch.searchsorted(cumulative / cumulative[-1], uniforms[:, 0].contiguous(), right=True)
         numbers, labels, ordinals = self.columns
-        empty = Rows(
+        rows = Rows(
             uniforms.new_empty(len(uniforms), numbers),
             torch.zeros(len(uniforms), labels, dtype=torch.long, device=uniforms.device),
             uniforms.new_empty(len(uniforms), ordinals),
             context,
         )
+        for k, places in _places(number):
+            member = self.member(k)
+            drawn = member.sample(uniforms[places, 1 : 1 + member.noise_features], context[places])
+            rows.numbers[places], rows.labels[places], rows.ordinals[places] = (
+                drawn.numbers,
+                drawn.labels,
+                drawn.ordinals,
+            )
+        return rows
 
-        def drawn(member: TableDensity, places: Tensor) -> Rows:
-            return member.sample(uniforms[places, 1 : 1 + member.noise_features], context[places])
 
-        return self._by_member(number, drawn, empty)
+def _places(number: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The members that rows belong to, each with the places of its rows."""
+    for k in sorted({*number.tolist()}):
+        yield k, (number == k).nonzero().squeeze(-1)
