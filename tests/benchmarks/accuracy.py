@@ -85,6 +85,7 @@ def compare(tables: list[Path], options: argparse.Namespace) -> None:
             ]
         )
     summarize(lines, failed, options, report)
+    report.tell("", f"The peers were computed on {' and '.join(sorted(peers.processors))}.")
     report.close()
 
 

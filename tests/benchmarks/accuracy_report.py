@@ -98,7 +98,9 @@ def each(
         except FitFailed as failed:
             return failed
 
-    limit_processors()
+    # Several at once have one thread each anyway.
+    if options.jobs == 1:
+        limit_processors()
     with ThreadPoolExecutor(options.jobs) as pool:
         yield from zip(items, pool.map(attempt, items), strict=True)
 
@@ -111,8 +113,7 @@ class Report:
         self._file = name if options.max_time is None else f"{name}_{options.max_time}"
         self._title = [f"# {title}", "", f"`{_command(options)}`; what it says is told in [README.md](README.md).", ""]
         self._lines: list[str] = []
-        count = threads(options)
-        how = f"at most {PROCESSORS} threads" if count is None else "one thread"
+        how = f"at most {PROCESSORS} processors" if options.jobs == 1 else "one thread"
         self._load = load()
         self.tell(
             f"{date.today()}, {processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, "

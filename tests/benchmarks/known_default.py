@@ -82,6 +82,7 @@ def compare(tables: list[Path], gaps: dict[str, Mean], options: argparse.Namespa
         ratio = gaps[table.name].value / known[best].value if table.name in gaps else math.nan
         cells = [found[name].text() if name in found else "-" for name in peers.names]
         report.row([table.name, *cells, best, f"{ratio:.2f}"])
+    report.tell("", f"The peers were computed on {' and '.join(sorted(peers.processors))}.")
 
 
 def truth(table: Path) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from density_peers import PEERS, score
 from mixed_peers import score_by_cells
 from numpy.typing import NDArray
 from peers import package
+from timing import processor
 
 # The peers' figures are the same beside every seed of flowcli's.
 SEED = 0
@@ -31,6 +32,8 @@ class PeerScores:
     def __init__(self, file: Path | None, limit: float, jobs: int) -> None:
         self.names = [name for name, peer in PEERS.items() if not peer.library or find_spec(package(peer.library)[1])]
         self.missing = [name for name in PEERS if name not in self.names]
+        # Where those that were asked for were computed, which may be elsewhere where they were kept.
+        self.processors: set[str] = set()
         self._file, self._limit = file, limit
         self._kept: dict[str, Any] = json.loads(file.read_text()) if file and file.exists() else {}
         self._lock = threading.Lock()
@@ -47,10 +50,16 @@ class PeerScores:
             kept = self._kept.get(key)
         if kept is None or kept["of"] != made_of:
             scores, seconds = self._pool.submit(compute, name, folder, self._limit).result()
-            kept = {"of": made_of, "seconds": round(seconds, 1), "scores": np.round(scores, 6).tolist()}
+            kept = {
+                "of": made_of,
+                "on": processor(),
+                "seconds": round(seconds, 1),
+                "scores": np.round(scores, 6).tolist(),
+            }
             with self._lock:
                 self._kept[key] = kept
                 self._write()
+        self.processors.add(kept["on"])
         return np.array(kept["scores"])
 
     def _write(self) -> None:
