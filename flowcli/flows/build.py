@@ -26,6 +26,7 @@ from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.size import MOST_MODELLED, MOST_WEIGHTS, Limited, TooLarge
 from flowcli.transforms import registry
 from flowcli.transforms.bijection import Bijection, Chain
+from flowcli.transforms.permute import orders_of_a_model
 
 # What a key can do about a network that is too large.
 _LOWER = "lower repeat, hidden, layers, bins, units or components"
@@ -35,7 +36,7 @@ LONGEST_CLOSE_NAME = 100
 def build_density(config: FlowConfig, layout: Layout, seed: int = 0) -> Density:
     """The density of a table's columns.
 
-    Weights and random orders come from ``seed``; torch's global generator is left as it was.
+    Weights come from ``seed``, random orders of the columns do not; torch's global generator is left as it was.
 
     Raises:
         ConfigError: a transform does not fit the columns, factors do not cover them, or the network is too large.
@@ -55,7 +56,7 @@ def assemble(config: FlowConfig, layout: Layout, limit: Limited, seed: int = 0) 
     """
     if len(layout.modelled) > MOST_MODELLED:
         raise ConfigError([f"{len(layout.modelled):,} columns to model: at most {MOST_MODELLED:,}; --drop some"])
-    with torch.random.fork_rng(devices=[]), limit:
+    with torch.random.fork_rng(devices=[]), limit, orders_of_a_model():
         torch.manual_seed(seed)
         if config.mixture is not None:
             copies = [member for member in config.mixture for _ in range(member.copies)]

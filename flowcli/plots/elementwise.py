@@ -20,7 +20,8 @@ from flowcli.transforms.affine import AffineTransformer
 from flowcli.transforms.deep_sigmoid import DeepSigmoidTransformer
 from flowcli.transforms.logit import Logit
 from flowcli.transforms.sinh_arcsinh import SinhArcsinhTransformer
-from flowcli.transforms.splines import LinearSpline, SplineTransformer
+from flowcli.transforms.spline_bins import SplineTransformer
+from flowcli.transforms.splines import LinearSpline
 from flowcli.transforms.sum_of_squares import SumOfSquaresTransformer
 from flowcli.transforms.transformer import Transformer
 from flowcli.transforms.unconstrained_monotonic import UnconstrainedMonotonicTransformer

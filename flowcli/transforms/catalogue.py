@@ -107,7 +107,7 @@ ORDER = Parameter(
     "order",
     Order,
     "natural",
-    "order of the columns: natural, reverse, random, or a list of their positions from 1",
+    "order of the columns: natural, reverse, random (the same for every seed), or a list of their positions from 1",
 )
 KIND = Parameter(
     "kind",

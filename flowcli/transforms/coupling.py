@@ -11,7 +11,7 @@ from torch import Tensor
 from flowcli.transforms.affine import AdditiveTransformer, AffineTransformer
 from flowcli.transforms.bijection import Bijection, ValueAndLogDet, only, sum_features
 from flowcli.transforms.networks import Conditioner
-from flowcli.transforms.permute import Ordered
+from flowcli.transforms.permute import Ordered, random_order
 from flowcli.transforms.registry import build_transformer
 from flowcli.transforms.splines import spline
 from flowcli.transforms.transformer import Transformer
@@ -32,7 +32,7 @@ def _halves(split: str, features: int) -> Tensor:
         return torch.arange(features)
     if split == "alternate":
         return torch.cat([torch.arange(1, features, 2), torch.arange(0, features, 2)])
-    return torch.randperm(features)
+    return random_order(features)
 
 
 class Coupling(Ordered):

@@ -11,3 +11,11 @@ def is_transformed() -> bool:
     A node that torch.func knows takes twice as long as the plain operations.
     """
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+def is_mapped() -> bool:
+    """Whether what looks into the operations is :func:`torch.vmap` alone."""
+    if torch.compiler.is_compiling():
+        return False
+    levels = torch._C._functorch.get_interpreter_stack() or []
+    return bool(levels) and all(level.key() == torch._C._functorch.TransformType.Vmap for level in levels)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 import torch
@@ -9,6 +12,28 @@ from torch import Tensor
 
 from flowcli.errors import ConfigError
 from flowcli.transforms.bijection import Skipping, ValueAndLogDet
+
+# Of the random orders of the model that is being built; without one they come from torch's global generator.
+_ORDERS: ContextVar[torch.Generator | None] = ContextVar("orders", default=None)
+
+
+@contextmanager
+def orders_of_a_model() -> Iterator[None]:
+    """Within it each random order is another, and all of them are the same the next time.
+
+    An order is part of the architecture: a flow can be a nat better with one than with another, and a second seed is to
+    tell what chance does to one model, not to try another.
+    """
+    token = _ORDERS.set(torch.Generator().manual_seed(0))
+    try:
+        yield
+    finally:
+        _ORDERS.reset(token)
+
+
+def random_order(features: int) -> Tensor:
+    """Indices ``(d,)``; see :func:`orders_of_a_model`."""
+    return torch.randperm(features, generator=_ORDERS.get())
 
 
 def column_order(order: str | list[int], features: int, key: str) -> Tensor:
@@ -22,7 +47,7 @@ def column_order(order: str | list[int], features: int, key: str) -> Tensor:
     if order == "reverse":
         return torch.arange(features - 1, -1, -1)
     if order == "random":
-        return torch.randperm(features)
+        return random_order(features)
     if sorted(order) != list(range(1, features + 1)):
         raise ConfigError(
             [f"{key}: {order} is not an order of the {features} columns; it must hold each of 1..{features} once"]

@@ -87,12 +87,16 @@ def test_too_few_columns_are_refused() -> None:
 
 
 def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
-    flow = config({"affine_coupling": {"split": "random"}})
+    flow = config({"affine_coupling": {"split": "random"}}, {"permute": {"order": "random"}}, repeat=2)
     before = torch.random.get_rng_state()
     built = [build_density(flow, layout(9, [2, 2], 1), seed).state_dict() for seed in (0, 0, 1)]
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(built[0][name], built[1][name]) for name in built[0])
     assert not all(torch.equal(built[0][name], built[2][name]) for name in built[0])
+    # The orders of the columns are part of the architecture.
+    orders = [name for name in built[0] if name.endswith("order")]
+    assert all(torch.equal(built[0][name], built[2][name]) for name in orders)
+    assert len({tuple(built[0][name].tolist()) for name in orders}) == len(orders) == 4
 
 
 @pytest.mark.parametrize("features", [1, 2, 33])

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from flowcli.transforms.affine import AffineTransformer, _plain
 from flowcli.transforms.masked_product import OUTPUTS_PER_BLOCK, blocks_of, masked_linear
+from flowcli.transforms.rational_quadratic import RationalQuadraticSpline
+from flowcli.transforms.spline_bins import SplineTransformer
 
 from .test_autoregressive import build
 
-BOUND = 3.0
+BOUND, BINS = 3.0, 5
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -33,6 +35,63 @@ def test_gradients_of_the_affine_transformer(inverse: bool) -> None:
     assert torch.autograd.gradgradcheck(affine(inverse), inputs)
     for one, other in zip(affine(inverse)(*inputs), _plain(*inputs, BOUND, inverse), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-14, atol=1e-14)
+
+
+def spline_inputs() -> tuple[Tensor, Tensor]:
+    """Values inside and outside the bounds, and parameters that make bins and slopes of many sizes."""
+    return (2 * numbers(5, 4)).requires_grad_(), (3 * numbers(5, 4, 3 * BINS - 1, seed=1)).requires_grad_()
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_gradients_of_the_rational_quadratic_spline(inverse: bool) -> None:
+    spline = RationalQuadraticSpline(BINS, BOUND)
+    transform = spline.inverse if inverse else spline.forward
+    inputs = spline_inputs()
+    assert (inputs[0].abs() > BOUND).any()
+    assert torch.autograd.gradcheck(transform, inputs)
+    assert torch.autograd.gradgradcheck(transform, inputs)
+    # With respect to one of the two alone.
+    assert torch.autograd.gradcheck(lambda value: transform(value, inputs[1].detach()), inputs[:1])
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("dims", [(0, 0), (1, 1), (None, 0), (0, None)])
+def test_splines_side_by_side(inverse: bool, dims: tuple[int | None, int | None]) -> None:
+    spline = RationalQuadraticSpline(BINS, BOUND)
+    transform = spline.inverse if inverse else spline.forward
+    value, parameters = spline_inputs()
+    inputs = (value if dims[0] is not None else value[0], parameters if dims[1] is not None else parameters[0])
+    together = torch.vmap(transform, in_dims=dims)(*inputs)
+    assert "_Spline" in type(together[0].grad_fn).__name__
+    value, parameters = (
+        tensor.expand(5, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+        for tensor, dim in zip(inputs, dims, strict=True)
+    )
+    apart = SplineTransformer._evaluate(spline, value, parameters, inverse)
+    weights = numbers(*apart[0].shape, seed=2), numbers(*apart[0].shape, seed=3)
+    gradients = [
+        torch.autograd.grad(sum((weight * each).sum() for weight, each in zip(weights, pair, strict=True)), inputs)  # type: ignore[arg-type]
+        for pair in (together, apart)
+    ]
+    for one, other in zip((*together, *gradients[0]), (*apart, *gradients[1]), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+
+
+def test_torch_func_looks_into_splines() -> None:
+    spline = RationalQuadraticSpline(BINS, BOUND)
+    value, parameters = (tensor.detach() for tensor in spline_inputs())
+
+    def total(value: Tensor, parameters: Tensor) -> Tensor:
+        result, log_slope = spline.inverse(value, parameters)
+        return (result * log_slope).sum()
+
+    whole = torch.func.grad(total, argnums=1)(value, parameters)
+    each = torch.func.vmap(torch.func.grad(total, argnums=1))(value, parameters)
+    torch.testing.assert_close(each, whole, rtol=1e-12, atol=1e-12)
+    parameters.requires_grad_()
+    torch.testing.assert_close(
+        torch.autograd.grad(total(value, parameters), parameters)[0], whole, rtol=1e-9, atol=1e-11
+    )
 
 
 def test_gradients_of_masked_products() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from flowcli.transforms.splines import LARGEST_RATIO, SPLINES, LinearSpline, SplineTransformer
+from flowcli.transforms.spline_bins import LARGEST_RATIO, SplineTransformer
+from flowcli.transforms.splines import SPLINES, LinearSpline
 
 BOUND = 3.0
 BINS = 6
