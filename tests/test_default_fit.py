@@ -28,7 +28,7 @@ def test_iris_is_fitted_better_than_by_a_gaussian(cli, iris, options):
     """Over three splits: the 15 test rows of one say little."""
     ahead = []
     for seed in range(3):
-        metrics = fitted(cli, iris, *options, "--seed", str(seed), "--max-time", "4s", "--force")
+        metrics = fitted(cli, iris, *options, "--seed", str(seed), "--max-time", "2s", "--force")
         ahead.append(metrics["test_log_likelihood"]["mean"] - metrics["baselines"]["gaussian"]["mean"])
     assert np.mean(ahead) > 0
 
@@ -51,7 +51,7 @@ def test_columns_that_determine_each_other_give_sober_scores(cli, tmp_path, kind
     rows = degenerate(kind)
     with (tmp_path / "t.csv").open("w", newline="") as file:
         csv.writer(file).writerows([[f"c{i}" for i in range(len(rows[0]))], *rows])
-    metrics = fitted(cli, "t.csv", "-s", "train.epochs=30")
+    metrics = fitted(cli, "t.csv", "-s", "train.epochs=12")
     assert math.isfinite(metrics["test_log_likelihood"]["mean"])
     assert metrics["test_log_likelihood"]["mean"] > -20
     assert metrics["skipped_steps"] == 0
