@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import hashlib
 import json
 import math
@@ -487,10 +488,9 @@ def use(path: Path, rows: Any, known: Any = None) -> str:
         model.score(rows, "empty")
         done = "scored"
         given = rows if model.encoder.context else None
-        model.sample(2, given, seed=0)
+        model.sample(2, given, seed=0, as_="arrow")
         done = "sampled"
-        latent = model.encode(rows)
-        model.decode(latent.to_pandas())
+        model.decode(model.encode(rows))
         return "all"
     except FlowcliError as error:
         message = str(error)
@@ -567,6 +567,17 @@ def tried(trial: Callable[[], str], seed: int, counts: Counter[str]) -> None:
         print(json.dumps({"seed": seed, "error": f"{type(error).__name__}: {error}"[:300], "at": place}), flush=True)
 
 
+def under_way(folder: Path, first: int, last: int) -> Iterator[int]:
+    """The seeds; which one is under way stands in a file, for when the process dies of it."""
+    # What there is by now stays; the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    with (folder / "seed").open("wb", buffering=0) as file:
+        for seed in range(first, last):
+            os.pwrite(file.fileno(), b"%d" % seed, 0)
+            yield seed
+
+
 def try_models(folder: Path, first: int, last: int) -> Counter[str]:
     """Try the model files of these seeds."""
     import torch
@@ -584,8 +595,7 @@ def try_models(folder: Path, first: int, last: int) -> Counter[str]:
         known[name] = read_model_file(path).programs
     limit_memory()
     counts: Counter[str] = Counter()
-    for seed in range(first, last):
-        (folder / "seed").write_text(str(seed))
+    for seed in under_way(folder, first, last):
         name, content = changed_model(models, seed)
         path.write_bytes(content)
         tried(lambda name=name: use(path, rows[name], known[name]), seed, counts)  # type: ignore[misc]
@@ -606,8 +616,7 @@ def try_configs(folder: Path, first: int, last: int) -> Counter[str]:
         assert use_config(path) != "refused", text
     limit_memory()
     counts: Counter[str] = Counter()
-    for seed in range(first, last):
-        (folder / "seed").write_text(str(seed))
+    for seed in under_way(folder, first, last):
         path.write_bytes(changed_config(texts, seed))
         tried(lambda: use_config(path), seed, counts)
     return counts
@@ -621,10 +630,10 @@ class Tried:
     wrong: list[str]
 
 
-def try_all(what: str, folder: Path, last: int) -> Tried:
-    """Try the files of the seeds from 0 on, in a process that may die of one."""
+def try_all(what: str, folder: Path, first: int, last: int) -> Tried:
+    """Try the files of these seeds, in a process that may die of one."""
     done = subprocess.run(
-        [sys.executable, __file__, what, str(folder), "0", str(last)],
+        [sys.executable, __file__, what, str(folder), str(first), str(last)],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -51,7 +51,7 @@ def test_columns_that_determine_each_other_give_sober_scores(cli, tmp_path, kind
     rows = degenerate(kind)
     with (tmp_path / "t.csv").open("w", newline="") as file:
         csv.writer(file).writerows([[f"c{i}" for i in range(len(rows[0]))], *rows])
-    metrics = fitted(cli, "t.csv", "-s", "train.epochs=30")
+    metrics = fitted(cli, "t.csv", "-s", "train.epochs=12")
     assert math.isfinite(metrics["test_log_likelihood"]["mean"])
     assert metrics["test_log_likelihood"]["mean"] > -20
     assert metrics["skipped_steps"] == 0

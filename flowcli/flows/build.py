@@ -57,7 +57,7 @@ def assemble(config: FlowConfig, layout: Layout, limit: Limited, seed: int = 0) 
     if len(layout.modelled) > MOST_MODELLED:
         raise ConfigError([f"{len(layout.modelled):,} columns to model: at most {MOST_MODELLED:,}; --drop some"])
     with torch.random.fork_rng(devices=[]), limit, orders_of_a_model():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         if config.mixture is not None:
             copies = [member for member in config.mixture for _ in range(member.copies)]
             return MixtureDensity([_of_factors([part], [_whole(layout)], layout) for part in copies])

@@ -31,8 +31,13 @@ from flowcli.tuning import study as studies
 
 # A trial may take this share of the time for all, unless train.max_time says otherwise.
 LONGEST_TRIAL = 0.1
-# So much of it is kept for what comes after training, before it is known how long that takes.
-KEPT_TIME = 0.01
+# So much of it is kept for what is not foreseen, and so many seconds for what came before the clock was looked at:
+# the program's own start.
+KEPT_TIME = 0.02
+KEPT_SECONDS = 0.25
+# The best model so far is saved after a trial, and saved again, with its scores, at the end; a model of another
+# architecture can take longer to save than all before.
+KEPT_SAVINGS = 3
 # So many failures and no success, and the rest would fail, too.
 MOST_FAILURES = 20
 TRIAL_FOLDER = "trial-"
@@ -82,7 +87,7 @@ class Search:
         self.plan, self.study, self.prepared, self.data, self.on_trial = plan, study, prepared, data, on_trial
         self.stopped = False
         self._watch: _Watch | None = None
-        # Of the last trial, without saving; and of the slowest saving.
+        # Of the slowest trial, without saving; and of the slowest saving.
         self._seconds_outside_training = 0.0
         self._seconds_to_save = 0.0
 
@@ -110,8 +115,8 @@ class Search:
         """For training, if all is to be done in time."""
         if self.plan.deadline is None or self.plan.budget is None:
             return math.inf
-        # The best model so far is saved after a trial, and saved again, with its scores, at the end.
-        kept = KEPT_TIME * self.plan.budget + self._seconds_outside_training + 2 * self._seconds_to_save
+        kept = KEPT_SECONDS + KEPT_TIME * self.plan.budget
+        kept += self._seconds_outside_training + KEPT_SAVINGS * self._seconds_to_save
         return self.plan.deadline - time.time() - kept
 
     def _try_one(self) -> None:
@@ -148,7 +153,8 @@ class Search:
         self._forget_all_but_the_best()
         studies.write_trials(self.study, list(self.plan.space), self.plan.folder)
         seconds = time.monotonic() - started
-        self._seconds_outside_training = seconds - watch.seconds - watch.seconds_to_save
+        outside = seconds - watch.seconds - watch.seconds_to_save
+        self._seconds_outside_training = max(self._seconds_outside_training, outside)
         told = studies.state_of(self.study.get_trials(deepcopy=False)[trial.number])
         if state == TrialState.PRUNED:
             value = watch.best

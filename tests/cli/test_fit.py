@@ -117,7 +117,7 @@ def test_odd_names_can_be_dropped_and_given(cli, table, name):
     table([["x", name, "y"], *zip(x, ["u", "v"] * 40, y, strict=True)])
     quoted = '"' + name.replace('"', '""') + '"'
     for option in ("--drop", "--context"):
-        done = cli("fit", "t.csv", "-s", "train.epochs=0", option, quoted, "-o", option.strip("-"), "-q")
+        done = cli("fit", "t.csv", "-c", "gaussian", option, quoted, "-o", option.strip("-"), "-q")
         assert done.status == 0, done.err
     assert list(frame(cli("sample", "--n", "2", "-m", "drop").out).columns) == ["x", "y"]
     done = cli("sample", "--n", "2", "-m", "context", "--given", f"{name}=u")

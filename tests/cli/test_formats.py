@@ -183,14 +183,14 @@ def latin(tmp_path, iris):
 
 @pytest.fixture
 def run_of_latin(cli, latin):
-    done = cli("fit", latin, "--encoding", "latin-1", "-s", "train.epochs=1", "-o", "run")
+    done = cli("fit", latin, "--encoding", "latin-1", "-c", "gaussian", "-o", "run")
     assert done.status == 0, done.err
     assert "flowcli score latin.csv -m run --encoding latin-1" in done.err
     return "run"
 
 
 def test_an_encoding_is_read_the_same_by_every_command(cli, tmp_path, latin, run_of_latin):
-    assert cli("fit", "utf8.csv", "-s", "train.epochs=1", "-o", "other", "-q").status == 0
+    assert cli("fit", "utf8.csv", "-c", "gaussian", "-o", "other", "-q").status == 0
     assert (tmp_path / "run/test_scores.csv").read_text() == (tmp_path / "other/test_scores.csv").read_text()
     for command in ("score", "encode"):
         plain = cli(command, "utf8.csv", "-m", run_of_latin)

@@ -272,12 +272,12 @@ def test_usage_errors_leave_nothing_behind(cli, tmp_path):
 
 def test_help_is_quick(folder):
     taken = []
-    for _ in range(5):
+    for _ in range(3):
         start = time.perf_counter()
         assert run_program("--help", cwd=folder).status == 0
         taken.append(time.perf_counter() - start)
     # The aim is a quarter of a second; a busy machine is given three.
-    print(f"--help: {sorted(taken)[2]:.2f} s (median)", file=sys.stderr)
+    print(f"--help: {sorted(taken)[1]:.2f} s (median)", file=sys.stderr)
     assert min(taken) <= 0.75
 
 
@@ -417,10 +417,10 @@ def test_one_row_is_quick(iris_run, folder):
     )
     for args in (["score", "one.csv", "-m", iris_run], ["sample", "--n", "1", "-m", iris_run]):
         taken = []
-        for _ in range(5):
+        for _ in range(3):
             start = time.perf_counter()
             assert run_program(*args, cwd=folder).status == 0
             taken.append(time.perf_counter() - start)
         # The aim is 0.35 seconds; importing torch alone takes longer, and on a busy machine much longer, than this.
-        print(f"{args[0]}: {sorted(taken)[2]:.2f} s (median)", file=sys.stderr)
+        print(f"{args[0]}: {sorted(taken)[1]:.2f} s (median)", file=sys.stderr)
         assert min(taken) <= 2.5

@@ -18,7 +18,7 @@ from flowcli.flows.layout import Layout
 
 
 def test_thousands_of_changed_configs(tmp_path: Path) -> None:
-    tried = try_all("configs", tmp_path, 2000)
+    tried = try_all("configs", tmp_path, 0, 2000)
     assert tried.wrong == []
     assert sum(tried.counts.values()) == 2000
     assert min(tried.counts[stage] for stage in ("refused", "loaded", "large", "built")) > 10

@@ -47,7 +47,8 @@ class Case:
     ) -> Bijection:
         """The transform, its start and its perturbation drawn from the seed."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # The CPU's alone: that of CUDA keeps a traceback of each call until there is a device.
+            torch.default_generator.manual_seed(seed)
             transform = registry.build(self.entry.name, self.features, self.context_features, self.parameters)
             if state == "perturbed":
                 perturb(transform, size)

@@ -138,7 +138,7 @@ def test_no_stale_value_after_a_step(case: Case) -> None:
     value, context = case.rows(8), case.context(8)
     earlier = [[t.clone() for t in direction(value, context)] for direction in directions(case, transform)]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(9)
+        torch.default_generator.manual_seed(9)
         perturb(transform)
     fresh = case.build(seed=8)
     fresh.load_state_dict(transform.state_dict())
@@ -150,7 +150,7 @@ def test_no_stale_value_after_a_step(case: Case) -> None:
         assert case.features == 1 or not torch.equal(before[0], after[0])
 
 
-@of_cases([case for case in FEW_CASES if case.features > 1])
+@of_cases(all_cases((2,), varied=("kind", "direction", "split", "order")))
 def test_runs_on_another_device(case: Case) -> None:
     # The meta device needs no hardware, and refuses what was left on the CPU.
     transform = case.build(dtype=torch.float32).to("meta")
@@ -215,7 +215,7 @@ def test_works_in_pyro(case: Case) -> None:
     flow = dist.TransformedDistribution(base, [transform])
     if case.costs[1] != "none":
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)
             assert flow.sample((7,)).shape == (7, case.features)
     if case.costs[0] == "none":
         return
@@ -242,7 +242,7 @@ def test_no_stale_score_in_pyro(case: Case) -> None:
     y, before = transform(x), flow.log_prob(x)
     transform.log_abs_det_jacobian(x, y)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(9)
+        torch.default_generator.manual_seed(9)
         perturb(transform)
     fresh = case.build(seed=8)
     fresh.load_state_dict(transform.state_dict())
