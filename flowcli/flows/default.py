@@ -17,8 +17,11 @@ FOLDS = 5
 VALIDATION_SHARE = 0.1
 # Mixtures of normals are tried with these numbers of components, as long as each has so many rows.
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
-# Of larger tables, with one copy each.
-LARGE_COMPONENTS = (1, 64, 128)
+# In larger tables with these.
+LARGE_COMPONENTS = (1, 32, 64, 128)
+# Their start takes time as this product of rows and squared columns; where it is far less there are more copies.
+ROWS_TIMES_SQUARED_COLUMNS = 1_000_000
+MOST_COPIES = 8
 ROWS_FOR_A_COMPONENT = 15
 LARGE_ROWS = 25_000
 LEARNING_RATE = 16e-3
@@ -82,17 +85,20 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
     members: list[dict[str, Any]] = []
     features = len(layout.numbers)
     if features and not (layout.labels or layout.ordinals or layout.context):
-        copies, sizes = FOLDS, [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
-        if rows > MOST_FOLDED_ROWS:
-            copies, sizes = 1, [*LARGE_COMPONENTS]
+        if rows <= MOST_FOLDED_ROWS:
+            copies, sizes = FOLDS, [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
+        else:
+            copies, sizes = ROWS_TIMES_SQUARED_COLUMNS // (rows * features**2), [*LARGE_COMPONENTS]
+        copies = max(1, min(MOST_COPIES, copies))
         members += [
             {"copies": copies, "epochs": 0, "transforms": [], "base": {"gaussian_mixture": {"components": size}}}
             for size in sizes
         ]
-    chain = {"copies": _copies(rows), **default_chain(rows, features)}
-    members.append(chain)
+    members.append({"copies": _copies(rows), **default_chain(rows, features)})
     if features and layout.context:
-        members.append({**chain, "base": {"conditional_normal": {"hidden": [_size(rows)[1]] * 2}}})
+        # Of another kind in all that can differ: what one cannot learn from few rows, the other may.
+        base = {"conditional_normal": {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}}
+        members.append({"copies": _copies(rows), **default_chain(rows, features, "silu"), "base": base})
     return FlowConfig.model_validate({"mixture": members})
 
 
@@ -105,14 +111,17 @@ def _size(rows: int) -> tuple[int, int]:
     return (2, 32) if rows < 300 else (3, 64) if rows < LARGE_ROWS else (4, 128)
 
 
-def default_chain(rows: int, features: int) -> dict[str, Any]:
+def default_chain(rows: int, features: int, activation: str = "relu") -> dict[str, Any]:
     """Autoregressive rational-quadratic splines between linear maps, sized by the training rows.
 
     The map nearest to the data takes its maximum-likelihood values and the splines start at the
     identity, so that training starts at the full-covariance Gaussian. Few rows get narrow networks.
     """
     layers, width = _size(rows)
-    steps: list[Any] = [{"spline_autoregressive": {"hidden": [width, width]}}, "triangular_affine"]
+    steps: list[Any] = [
+        {"spline_autoregressive": {"hidden": [width, width], "activation": activation}},
+        "triangular_affine",
+    ]
     if features > 1:
         steps.append({"permute": {"order": "random"}})
     return {"repeat": layers, "transforms": steps}

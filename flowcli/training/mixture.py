@@ -91,7 +91,7 @@ class MixtureTraining:
             groups += [Group(each, entry, epochs) for each in ([numbers] if together else [(n,) for n in numbers])]
         return groups
 
-    def _members(self, numbers: tuple[int, ...]) -> list[TableDensity]:
+    def _members(self, numbers: Sequence[int]) -> list[TableDensity]:
         return [cast(TableDensity, self.density.members[number]) for number in numbers]
 
     def _folds(self, numbers: Sequence[int]) -> Folds | None:
@@ -143,7 +143,7 @@ class MixtureTraining:
                 return replace(self.progress, stopped_by="interrupt")
             started = time.monotonic()
             if self._current is None and (group.epochs or not self._late()):
-                self._initialize(group)
+                self._initialize(group.numbers, self._learned_by)
             if group.epochs:
                 self._current = self._current or self._training_of(group)
                 if self._stop_asked:  # while it was set up
@@ -160,17 +160,28 @@ class MixtureTraining:
                 self._finished.append(Progress(seconds=time.monotonic() - started, stopped_by="epochs"))
             self.at += 1
         self._weigh()
+        self._start_from_all_rows()
         return self.progress
+
+    def _start_from_all_rows(self) -> None:
+        """What only takes a start from the rows takes it from the held-out ones, too, which have set the weights."""
+        if not len(self.validation) or self._late():
+            return
+        whole = Rows.concatenated([self.training, self.validation.to(self.training.numbers.device)])
+        counted = {number for number, _ in self.density.weighted()}
+        for group in self.groups:
+            if not group.epochs:
+                self._initialize([number for number in group.numbers if number in counted], lambda number: whole)
 
     def _late(self) -> bool:
         """Whether what needs no training has had its part of the time; the weights leave out what is left as it is."""
         spent = sum(part.seconds for part in self._finished)
         return self.config.max_time is not None and spent > MOST_TIME_FOR_STARTS * self.config.max_time
 
-    def _initialize(self, group: Group) -> None:
-        """Let each member of the group take its start from the rows that it learns from."""
-        for number, member in zip(group.numbers, self._members(group.numbers), strict=True):
-            rows = self._learned_by(number)
+    def _initialize(self, numbers: Sequence[int], rows_for: Callable[[int], Rows]) -> None:
+        """Let each of these members take its start from the rows for its number."""
+        for number, member in zip(numbers, self._members(numbers), strict=True):
+            rows = rows_for(number)
             rows = rows.take(spread_evenly(rows, MOST_STARTING_ROWS)).to(self.device)
             member.initialize(with_noise(member, rows, self.config, self.seed, number)[0])
 

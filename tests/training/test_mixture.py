@@ -16,6 +16,7 @@ import torch
 from flows.cases import layout
 from hostile import key_of, put_together, taken_apart
 from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 import flowcli.training.mixture as mixture_module
 import flowcli.training.trainer as trainer
@@ -307,17 +308,30 @@ def test_copies_for_each_part() -> None:
     np.testing.assert_allclose(training.held_out_log_prob.numpy(), expected, atol=1e-5)
 
 
-def test_without_folds_the_validation_rows_decide(whole: dict[int, MixtureTraining]) -> None:
-    training = whole[1]
+def test_without_folds_the_validation_rows_decide() -> None:
+    training = start(1, [COUPLING, APART])
+    training.run()
     each = member_log_probs(training, training.validation)
     weights = training.density.weights.double().numpy()
     found = logsumexp(each, b=weights, axis=-1)
     np.testing.assert_allclose(training.held_out_log_prob.numpy(), found, atol=1e-5)
     # No other weights are likelier.
     random = np.random.default_rng(0)
-    for other in random.dirichlet(np.ones(8), 50):
+    for other in random.dirichlet(np.ones(5), 50):
         mixed = 0.9 * weights + 0.1 * other
         assert logsumexp(each, b=mixed, axis=-1).mean() < found.mean() + 2e-3
+
+
+def test_what_only_takes_a_start_takes_it_from_the_validation_rows_too() -> None:
+    training = start(1, [LAST], noise=0.0)
+    training.run()
+    learned, held_out = (rows.numbers.double().numpy() for rows in (training.training, training.validation))
+    both = np.concatenate([learned, held_out])
+    expected = multivariate_normal(both.mean(axis=0), np.cov(both.T, bias=True)).logpdf(held_out)
+    np.testing.assert_allclose(member_log_probs(training, training.validation)[:, 0], expected, rtol=1e-4)
+    # What is told of them is from before, when they were held out.
+    before = multivariate_normal(learned.mean(axis=0), np.cov(learned.T, bias=True)).logpdf(held_out)
+    np.testing.assert_allclose(training.held_out_log_prob.numpy(), before, rtol=1e-4)
 
 
 def test_the_weights_are_better_than_the_start() -> None:
