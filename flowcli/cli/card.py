@@ -200,7 +200,7 @@ def _model(header: ModelHeader) -> str:
     ]
     members = member_rows(header.metrics)
     if members:
-        parts.append(_table(MEMBERS_HEAD, [list(map(_plain, row)) for row in members]))
+        parts.append(_table(MEMBERS_HEAD, [[copies, _plain(member), *rest] for copies, member, *rest in members]))
     return "\n\n".join(parts)
 
 

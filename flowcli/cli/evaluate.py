@@ -186,8 +186,7 @@ def _lines(path: str, told: str, found: Evaluation) -> list[str]:
     lines = [f"model  {path}", f"data   {summary['n']:,} {told}", "log-likelihood  (nats per row)"]
     table = [("model", summary_words(summary), "")]
     for name, other in found.baselines.items():
-        size = f" of {other['components']}" if "components" in other else ""
-        table.append((BASELINE_NAMES[name] + size, summary_words(other), _difference(other["difference"])))
+        table.append((baseline_name(name, other), summary_words(other), ahead_words(other["difference"])))
     lines += ["  " + line for line in aligned(table)]
     if summary["total"] is not None:
         lines.append(f"  total {summary['total']:.2f}")
@@ -196,13 +195,18 @@ def _lines(path: str, told: str, found: Evaluation) -> list[str]:
             f"checks  ({found.rows_checked:,} rows, {found.latent_rows:,} with latents, {found.samples:,} samples; "
             f"{len(found.verdicts):,} p-values, corrected together)"
         )
-        lines += ["  " + line for line in aligned(_check_lines(found.verdicts))]
+        lines += ["  " + line for line in aligned(check_lines(found.verdicts))]
         failed = sum(verdict.failed for verdict in found.verdicts)
         lines.append(f"{failed} of {len(found.verdicts):,} checks failed" if failed else "no check failed")
     return [printable(line) for line in lines]
 
 
-def _difference(difference: dict[str, Any]) -> str:
+def baseline_name(name: str, summary: dict[str, Any]) -> str:
+    """What a baseline is called, with the number of its components where it has some."""
+    return BASELINE_NAMES[name] + (f" of {summary['components']}" if "components" in summary else "")
+
+
+def ahead_words(difference: dict[str, Any]) -> str:
     """How far the model is ahead."""
     if difference["mean"] is None:
         return ""
@@ -210,7 +214,7 @@ def _difference(difference: dict[str, Any]) -> str:
     return f"model ahead by {difference['mean']:.3f}{error}"
 
 
-def _check_lines(verdicts: list[Verdict]) -> list[tuple[str, ...]]:
+def check_lines(verdicts: list[Verdict]) -> list[tuple[str, ...]]:
     """Of each family of checks, those that failed, or the one that came closest to it."""
     lines: list[tuple[str, ...]] = [("check", "of", "where", "statistic", "p", "corrected", "", "")]
     families: dict[str, list[Verdict]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from bokeh.models import ColumnDataSource, FixedTicker, PlainText, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, FixedTicker, PlainText, Range1d
 from bokeh.plotting import figure
 
 from flowcli.plots.interactive import as_base64, as_item, new_plot
@@ -91,16 +91,17 @@ def _plot(each: Explored, start: int) -> figure:
     label = "probability" if shown.discrete else f"density [1 / {printable(unit)}]" if unit else "density"
     kind = {"x_axis_type": "datetime"} if date else {}
     half = 0.6 if shown.discrete else 0.0
-    plot = new_plot(shown.name, label, x_range=Range1d(places[0] - half, places[-1] + half), **kind)
-    plot.y_range.start = 0
+    x_range = Range1d(start=places[0] - half, end=places[-1] + half)
+    highest = 1.05 * max(each.heights.max(), each.row_heights.max())
+    y_range = Range1d(start=0, end=highest) if shown.discrete else DataRange1d(start=0)
+    plot = new_plot(shown.name, label, x_range=x_range, y_range=y_range, **kind)
     plot.quad(left=edges[:-1], right=edges[1:], bottom=0, top=each.row_heights, color=DATA, alpha=0.2, line_width=0)
     source = ColumnDataSource({"x": places, "y": each.heights[start]}, name="model")
     if shown.discrete:
         plot.vbar(x="x", top="y", width=BAR / 2, source=source, color=MODEL, alpha=0.85)
-        plot.y_range.end = 1.05 * max(each.heights.max(), each.row_heights.max())
     else:
         plot.varea(x="x", y1=0, y2="y", source=source, color=MODEL, alpha=0.2)
-        plot.line(x="x", y="y", source=source, color=MODEL, width=2)
+        plot.line(x="x", y="y", source=source, color=MODEL, line_width=2)
     if shown.is_label:
         names = [shortened(printable(text), LONGEST_LABEL) for text in shown.labels]
         plot.xaxis.ticker = FixedTicker(ticks=list(range(len(names))))

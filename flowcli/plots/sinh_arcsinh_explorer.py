@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Range1d, Span
+from bokeh.models import ColumnDataSource, Range1d
 
 from flowcli.plots.interactive import as_item, new_plot
 from flowcli.plots.style import GREY, MODEL
@@ -41,12 +41,15 @@ def plots() -> list[dict[str, Any]]:
     z = np.linspace(-REACH, REACH, PLACES)
     normal = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
     source = ColumnDataSource({"z": z, "x": z, "density": normal}, name="family")
-    of_map = new_plot("z, standard normal", "x", x_range=Range1d(-4, 4), y_range=Range1d(-X_REACH, X_REACH))
-    of_map.line([-X_REACH, X_REACH], [-X_REACH, X_REACH], color=GREY, dash="dotted")
-    of_map.line(x="z", y="x", source=source, color=MODEL, width=2)
-    of_map.add_layout(Span(location=0, dimension="width", line_color="#e3e3e3"))
-    density = new_plot("x", "density", x_range=Range1d(-X_REACH, X_REACH), y_range=Range1d(0, HIGHEST_PEAK))
-    density.line(z, normal, color=GREY, dash="dotted")
+    of_map = new_plot(
+        "z, standard normal", "x", x_range=Range1d(start=-4, end=4), y_range=Range1d(start=-X_REACH, end=X_REACH)
+    )
+    of_map.line([-X_REACH, X_REACH], [-X_REACH, X_REACH], color=GREY, line_dash="dotted")
+    of_map.line(x="z", y="x", source=source, color=MODEL, line_width=2)
+    density = new_plot(
+        "x", "density", x_range=Range1d(start=-X_REACH, end=X_REACH), y_range=Range1d(start=0, end=HIGHEST_PEAK)
+    )
+    density.line(z, normal, color=GREY, line_dash="dotted")
     density.varea(x="x", y1=0, y2="density", source=source, color=MODEL, alpha=0.2)
-    density.line(x="x", y="density", source=source, color=MODEL, width=2)
+    density.line(x="x", y="density", source=source, color=MODEL, line_width=2)
     return [{"item": as_item(of_map)}, {"item": as_item(density)}]
