@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,9 @@ def page(header: ModelHeader, name: str, files: list[str], found: Report) -> str
         title=f"A density of {data_name(header)}",
         name=name,
         header=header,
-        given=[column.name for column in header.columns if column.context],
+        given=_listed(column.name for column in header.columns if column.context),
+        dropped=_listed(header.config.data.drop),
+        not_shown=_listed(found.exploration.not_shown if found.exploration else ()),
         key_figures=_key_figures(header, found),
         files=list(zip(file_names(header), header.data.get("sha256") or [], strict=False)),
         columns=[_column(column) for column in header.columns[:COLUMNS_SHOWN]],
@@ -104,6 +107,10 @@ def page(header: ModelHeader, name: str, files: list[str], found: Report) -> str
 def _finalized(value: Any) -> Any:
     """What is written of a value: of a text nothing that an editor or a terminal would obey."""
     return printable(value) if type(value) is str else value
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(printable, names))
 
 
 def _raw(text: str) -> Any:

@@ -40,12 +40,13 @@ def plots() -> list[dict[str, Any]]:
     """The map and the density of the normal itself, from which the page's script moves them."""
     z = np.linspace(-REACH, REACH, PLACES)
     normal = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-    source = ColumnDataSource({"z": z, "x": z, "density": normal}, name="family")
+    # Each figure is a document of its own, with a source of its own.
+    of_map_source, source = (ColumnDataSource({"z": z, "x": z, "density": normal}, name="family") for _ in range(2))
     of_map = new_plot(
         "z, standard normal", "x", x_range=Range1d(start=-4, end=4), y_range=Range1d(start=-X_REACH, end=X_REACH)
     )
     of_map.line([-X_REACH, X_REACH], [-X_REACH, X_REACH], color=GREY, line_dash="dotted")
-    of_map.line(x="z", y="x", source=source, color=MODEL, line_width=2)
+    of_map.line(x="z", y="x", source=of_map_source, color=MODEL, line_width=2)
     density = new_plot(
         "x", "density", x_range=Range1d(start=-X_REACH, end=X_REACH), y_range=Range1d(start=0, end=HIGHEST_PEAK)
     )
