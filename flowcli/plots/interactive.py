@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from bokeh.embed import json_item
-from bokeh.models import PlainText
+from bokeh.models import BasicTicker, BasicTickFormatter, PlainText
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
@@ -39,6 +39,10 @@ def new_plot(x_label: str, y_label: str, **more: Any) -> figure:
         axis.axis_label_text_color = axis.major_label_text_color = TEXT
         axis.axis_line_color = axis.major_tick_line_color = "#888888"
         axis.minor_tick_line_color = None
+    # 0.0012 rather than 1.200e-3.
+    plot.yaxis[0].formatter = BasicTickFormatter(power_limit_low=-5)
+    if "x_axis_type" not in more:
+        plot.xaxis[0].ticker = BasicTicker(desired_num_ticks=5)
     plot.grid.grid_line_color = FAINT
     plot.xgrid.visible = False
     return plot
@@ -51,7 +55,8 @@ def as_item(plot: figure) -> dict[str, Any]:
 
 def script() -> str:
     """Bokeh's own script, without the parts that no figure here needs."""
-    return "\n".join(Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw)
+    bokeh, *_ = Resources(mode="inline", components=["bokeh"]).js_raw  # what follows sets a level, and says so
+    return bokeh
 
 
 def as_base64(values: npt.NDArray[np.float64]) -> str:

@@ -103,7 +103,7 @@ def test_a_report_of_a_mixture(cli, tmp_path, iris_run, iris):
     assert "15 held-out rows of iris.csv" in page.text
     model = Model.load(iris_run)
     test = model.header.metrics["test_log_likelihood"]
-    assert f"{test['mean']:.3f}" in page.text
+    assert f"{test['mean']:.3f}".replace("-", "−") in page.text
     assert len([tag for tag, _ in page.tags if tag == "img"]) == 3
     # The most surprising row, as score has it.
     places = re.findall(
