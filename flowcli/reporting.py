@@ -116,6 +116,8 @@ def report(
         if model.encoder.context:
             found.attempt("explorer", lambda: setattr(found, "exploration", explore(model, shown.table, seed)))
     found.attempt("figures", lambda: setattr(found, "evaluation", evaluate(model, *test(), SAMPLES, seed)))
+    if found.evaluation is not None and not found.evaluation.baselines:
+        found.note("figures", "Baselines are left out: the model's training rows are not at hand.")
     return found
 
 

@@ -8,6 +8,7 @@ from scipy.integrate import trapezoid
 import flowcli
 from flowcli import exploring
 from flowcli.exploring import explore
+from flowcli.model import Model
 from flowcli.tables.frames import as_table
 
 NONE = {"train__epochs": 0}
@@ -28,7 +29,7 @@ def frame() -> pd.DataFrame:
     )
 
 
-def fitted(table: pd.DataFrame, *context: str, preset: str = "gaussian") -> flowcli.Model:
+def fitted(table: pd.DataFrame, *context: str, preset: str = "gaussian") -> Model:
     return flowcli.fit(table, preset, data__context=list(context), **NONE)
 
 

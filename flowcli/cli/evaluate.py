@@ -104,7 +104,8 @@ def evaluate(
 
     again = _prepared_again(loaded.header, needed=not files, wanted=train is None)
     training = _training(loaded, train, encoding, again)
-    _tell_known(files, loaded.header)
+    for known in trained_on(files, loaded.header):
+        messages.note(f"WARNING: {known}")
     told = f"rows of {', '.join(files)}" if files else "test rows of the model's own"
     rows = _rows(loaded, files, encoding) if files else _test_rows(again)
     found = evaluated(loaded, rows, training, n or SAMPLES, seed or 0)
@@ -135,15 +136,15 @@ def _prepared_again(header: ModelHeader, needed: bool, wanted: bool) -> Prepared
         return None
 
 
-def _tell_known(files: list[str], header: ModelHeader) -> None:
-    """Say which of the files the model has seen."""
+def trained_on(files: list[str], header: ModelHeader) -> list[str]:
+    """What is said of those of the files that the model has seen."""
     from pathlib import Path
 
     from flowcli.tables.fingerprint import sha256_of
 
-    for file in files:
-        if Path(file).is_file() and sha256_of(Path(file)) in header.data.get("sha256", []):
-            messages.note(f"WARNING: {file}: the model was trained on most of its rows; without DATA, others are taken")
+    digests = header.data.get("sha256", [])
+    known = [file for file in files if Path(file).is_file() and sha256_of(Path(file)) in digests]
+    return [f"{file}: the model was trained on most of its rows; without DATA, others are taken" for file in known]
 
 
 def _training(model: Model, train: str | None, encoding: str | None, again: Prepared | None) -> Rows | None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from flowcli.cli.arguments import sources
+from flowcli.cli.evaluate import trained_on
 from flowcli.cli.output import check_output, messages, write_bytes, write_text
 from flowcli.cli.pictures import free_name, require_libraries, shown_rows
-from flowcli.errors import DataError, FlowcliError, UsageError
+from flowcli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import typer
@@ -90,6 +91,9 @@ def report(
         sections = ["pairs", "latents", "rows", *(["explorer"] if loaded.encoder.context else [])]
         found.left_out |= dict.fromkeys(sections, without)
     elsewhere = _folders(file, files)
+    for known in trained_on(files, file.header):
+        messages.note(f"WARNING: {known}")
+        found.note("figures", _without(elsewhere, f"{known}."))
     for section, reason in found.left_out.items():
         found.left_out[section] = _without(elsewhere, reason)
         messages.note(f"left out: {section}: {reason}")
@@ -128,10 +132,9 @@ def _test(model: Model, shown: Data | None, named: bool) -> tuple[Iterable[Encod
     again = None
     try:
         again = prepared_again(model.header)
-    except FlowcliError as error:
+    except DataError as error:
         if not named:
-            raise
-        messages.note(f"left out: baselines; the model's training rows are not at hand: {error}")
+            raise DataError(f"the model's own test rows are not at hand; name DATA: {error}") from None
     if named:
         assert shown is not None
         return [model.encoded(shown.table)], None if again is None else again.sample

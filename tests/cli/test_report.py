@@ -132,6 +132,8 @@ def test_what_is_not_at_hand_is_told(cli, tmp_path, gaussian_run, iris):
     assert (done.status, done.out) == (0, "report-2.html\n"), done.err
     page = read(tmp_path / "report-2.html")
     assert "150 rows of iris.csv" in page.text
+    assert "the model was trained on most of its rows" in page.text
+    assert "training rows are not at hand" in page.text
     assert len([tag for tag, _ in page.tags if tag == "img"]) == 2
 
 
