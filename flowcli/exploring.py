@@ -142,8 +142,9 @@ def _written(shown: ShownColumn, wanted: Floats) -> tuple[Floats, pa.Array]:
 
 def _product(moved: Sequence[_Positions], fixed: Sequence[_Positions]) -> Table:
     """Every combination of the positions, the last one moving fastest."""
-    indices = np.indices([len(each.texts) for each in moved]).reshape(len(moved), -1)
-    rows = indices.shape[1] if moved else 1
+    shape = [len(each.texts) for each in moved]
+    rows = math.prod(shape)
+    indices = np.indices(shape).reshape(len(shape), rows)
     cells = {each.column.name: each.cells.take(integers(at)) for each, at in zip(moved, indices, strict=True)}
     cells |= {each.column.name: each.cells.take(integers(np.full(rows, each.start))) for each in fixed}
     return Table(pa.table(cells), (Origin("the contexts", 1, rows),))

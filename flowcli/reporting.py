@@ -40,12 +40,11 @@ class RankedRow:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The least and the most likely rows, the most extreme first, of so many, and the columns of their cells."""
+    """The least and the most likely rows, the most extreme first, and the columns of their cells, but for some."""
 
     columns: list[str]
     least: list[RankedRow]
     most: list[RankedRow]
-    rows: int
     columns_left: int
 
 
@@ -112,7 +111,8 @@ def report(
         if more:
             found.note("pairs", f"Not shown: {', '.join(more)}.")
         found.draw("latents", lambda: latents_picture(model, name, shown, lambda text: found.note("latents", text)))
-        found.ranking = _ranked(data, log_prob)
+        names = [column.name for column in model.header.columns if column.name in data.table.names]
+        found.ranking = _ranked(data, log_prob, names)
         if model.encoder.context:
             found.attempt("explorer", lambda: setattr(found, "exploration", explore(model, shown.table, seed)))
     found.attempt("figures", lambda: setattr(found, "evaluation", evaluate(model, *test(), SAMPLES, seed)))
@@ -131,9 +131,9 @@ def _scored(model: Model, data: Data, named: bool, found: Report) -> tuple[Data,
     return data, log_prob[good]
 
 
-def _ranked(data: Data, log_prob: npt.NDArray[np.float64]) -> Ranking:
+def _ranked(data: Data, log_prob: npt.NDArray[np.float64], columns: list[str]) -> Ranking:
     table = data.table
-    names = table.names[:MOST_COLUMNS]
+    names = columns[:MOST_COLUMNS]
     order = np.argsort(log_prob, kind="stable")
     least, most = order[:LEAST_LIKELY], order[::-1][: min(MOST_LIKELY, max(0, len(order) - LEAST_LIKELY))]
     cells = {name: as_text(table.take(np.concatenate([least, most])).column(name)).to_pylist() for name in names}
@@ -141,7 +141,7 @@ def _ranked(data: Data, log_prob: npt.NDArray[np.float64]) -> Ranking:
         RankedRow(_place(table.locate(int(row))), float(log_prob[row]), [cells[name][at] for name in names])
         for at, row in enumerate([*least, *most])
     ]
-    return Ranking(names, rows[: len(least)], rows[len(least) :], len(order), len(table.names) - len(names))
+    return Ranking(names, rows[: len(least)], rows[len(least) :], len(columns) - len(names))
 
 
 def _place(located: str) -> str:

@@ -121,3 +121,15 @@ def test_dates_are_positions_too():
     (y,) = found.explored
     exact = np.exp(model.log_prob(rows(found, 2, "y", y.places)))
     np.testing.assert_allclose(y.heights[2], exact, rtol=1e-9)
+
+
+def test_a_context_that_rows_do_not_vary_is_not_moved():
+    table = frame()[["kind", "weight"]]
+    model = fitted(table, "kind")
+    some = table[table["kind"] == "a"].assign(kind="a")
+    found = explore(model, as_table(some), 0)
+    assert [slider.texts for slider in found.sliders] == [["a", "b"]]
+    sizes = frame()[["size", "weight"]]
+    found = explore(fitted(sizes, "size"), as_table(sizes.assign(size=20.0)), 0)
+    assert (found.sliders, found.fixed, found.contexts) == ([], [("size", "20.0")], 1)
+    assert found.explored[0].heights.shape[0] == 1

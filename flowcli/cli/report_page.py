@@ -72,7 +72,7 @@ def page(header: ModelHeader, name: str, files: list[str], found: Report) -> str
         title=f"A density of {data_name(header)}",
         name=name,
         header=header,
-        given=_listed(column.name for column in header.columns if column.context),
+        given=_listed(c.name for c in header.columns if c.context and c.kind not in ("constant", "identifier")),
         dropped=_listed(header.config.data.drop),
         not_shown=_listed(found.exploration.not_shown if found.exploration else ()),
         key_figures=_key_figures(header, found),
