@@ -39,7 +39,7 @@ def card(header: ModelHeader) -> str:
     """The card of a model; what comes from the data is escaped in it."""
     parts = [
         _front_matter(header),
-        "# A probability density of " + _plain(_name(header)),
+        "# A probability density of " + _plain(data_name(header)),
         _summary(header),
         "## Data",
         _data(header),
@@ -75,14 +75,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _names(header: ModelHeader) -> list[str]:
+def file_names(header: ModelHeader) -> list[str]:
     """The data's files, without their folders, which are nobody's business."""
     files = header.data.get("files") or []
     return ["standard input" if file == "-" else Path(file).name for file in files]
 
 
-def _name(header: ModelHeader) -> str:
-    return ", ".join(_names(header)[:3]) or "a table"
+def data_name(header: ModelHeader) -> str:
+    """What the model is of."""
+    return ", ".join(file_names(header)[:3]) or "a table"
 
 
 def _front_matter(header: ModelHeader) -> str:
@@ -95,7 +96,7 @@ def _front_matter(header: ModelHeader) -> str:
         "tags": ["density-estimation", "normalizing-flows", "tabular", "synthetic-data", "anomaly-detection"],
     }
     if test and test["mean"] is not None:
-        name = printable(_name(header), LONGEST_TEXT)
+        name = printable(data_name(header), LONGEST_TEXT)
         metrics = [{"type": "log_likelihood", "name": "test log-likelihood (nats per row)", "value": test["mean"]}]
         result = {
             "task": {"type": "density-estimation", "name": "Density estimation"},
@@ -127,7 +128,7 @@ def _data(header: ModelHeader) -> str:
         f"{rows['training']:,} training rows, {rows['validation']:,} for validation and {rows['test']:,} for the test."
     ]
     digests = header.data.get("sha256") or []
-    for name, digest in zip(_names(header), digests, strict=False):
+    for name, digest in zip(file_names(header), digests, strict=False):
         lines.append(f"- {_plain(name)}" + (f": SHA-256 `{_plain(digest)}`" if digest else ""))
     shown = [column for column in header.columns if column.kind != "identifier"]
     table = _table(["column", "kind", "what is known"], [_row(column) for column in shown[:COLUMNS_SHOWN]])
@@ -141,7 +142,8 @@ def _data(header: ModelHeader) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _row(column: Column) -> list[str]:
+def known_words(column: Column) -> str:
+    """What a person should know of a column besides its nature."""
     known = []
     if column.context:
         known.append("given, not modelled")
@@ -155,40 +157,58 @@ def _row(column: Column) -> list[str]:
         known.append("may be missing")
     if column.fill is not None:
         known.append("missing cells are filled")
-    return [_plain(column.name), _plain(column.nature), "; ".join(known)]
+    return "; ".join(known)
 
 
-def _model(header: ModelHeader) -> str:
+def _row(column: Column) -> list[str]:
+    return [_plain(column.name), _plain(column.nature), known_words(column)]
+
+
+def architecture_words(header: ModelHeader) -> str:
+    """What kind of density it is, and how many parameters it has."""
     flow = header.config.flow
     assert flow is not None  # a trained model has one
     count = f"{header.metrics['parameters']:,} parameters"
     if flow.mixture is not None:
         copies = sum(member.copies for member in flow.mixture)
-        what = f"A mixture of {copies} densities of whole rows, weighted by how likely they find held-out rows, {count}"
-    elif flow.factors is not None:
-        what = f"A product of {len(flow.factors)} factors, each a density of its columns given others, {count}"
-    else:
-        what = f"A normalizing flow, {count}"
+        return f"A mixture of {copies} densities of whole rows, weighted by how likely they find held-out rows, {count}"
+    if flow.factors is not None:
+        return f"A product of {len(flow.factors)} factors, each a density of its columns given others, {count}"
+    return f"A normalizing flow, {count}"
+
+
+MEMBERS_HEAD = ("copies", "member", "held-out rows, alone", "weight of all copies")
+
+
+def member_rows(metrics: dict[str, Any]) -> list[list[str]]:
+    """Of a mixture, a row for each kind of member, as :data:`MEMBERS_HEAD` names the cells."""
+    return [
+        [
+            str(entry["copies"]),
+            entry["member"],
+            "" if entry["held_out_log_likelihood"] is None else f"{entry['held_out_log_likelihood']:.3f}",
+            f"{entry['weight']:.3f}",
+        ]
+        for entry in metrics.get("mixture") or []
+    ]
+
+
+def _model(header: ModelHeader) -> str:
     parts = [
-        f"{what}. From the base distribution to the data:",
+        f"{architecture_words(header)}. From the base distribution to the data:",
         _code("\n".join(printable(line, LONGEST_TEXT) for line in flow_lines(header.config, header.columns))),
     ]
-    members = header.metrics.get("mixture") or []
+    members = member_rows(header.metrics)
     if members:
-        rows = [
-            [
-                str(entry["copies"]),
-                _plain(entry["member"]),
-                "" if entry["held_out_log_likelihood"] is None else f"{entry['held_out_log_likelihood']:.3f}",
-                f"{entry['weight']:.3f}",
-            ]
-            for entry in members
-        ]
-        parts.append(_table(["copies", "member", "held-out rows, alone", "weight of all copies"], rows))
+        parts.append(_table(MEMBERS_HEAD, [[copies, _plain(member), *rest] for copies, member, *rest in members]))
     return "\n\n".join(parts)
 
 
-def _figures(metrics: dict[str, Any]) -> str:
+LIKELIHOODS_HEAD = ("", "log-likelihood", "standard error", "rows", "bits per column")
+
+
+def likelihood_rows(metrics: dict[str, Any]) -> list[list[str]]:
+    """The fit's own figures, as :data:`LIKELIHOODS_HEAD` names the cells; none where no rows were kept for a test."""
     rows = [
         (name, metrics.get(key) if key else metrics["baselines"].get("gaussian"))
         for name, key in (
@@ -197,32 +217,42 @@ def _figures(metrics: dict[str, Any]) -> str:
             ("validation rows", "validation_log_likelihood"),
         )
     ]
-    lines = [[name, *_cells(summary)] for name, summary in rows if summary]
-    if not lines:
-        return "No rows were kept for a test."
-    return _table(["", "log-likelihood", "standard error", "rows", "bits per column"], lines)
+    return [[name, *summary_cells(summary)] for name, summary in rows if summary]
 
 
-def _cells(summary: dict[str, Any]) -> list[str]:
+def _figures(metrics: dict[str, Any]) -> str:
+    rows = likelihood_rows(metrics)
+    return _table(LIKELIHOODS_HEAD, rows) if rows else "No rows were kept for a test."
+
+
+def summary_cells(summary: dict[str, Any]) -> list[str]:
+    """A summary of log-likelihoods as cells of a table: mean, standard error, rows, bits per column."""
     if summary["impossible_rows"]:
         return [f"-inf: {summary['impossible_rows']:,} rows have probability zero", "", f"{summary['n']:,}", ""]
     error = "" if summary["standard_error"] is None else f"{summary['standard_error']:.3f}"
     return [f"{summary['mean']:.3f}", error, f"{summary['n']:,}", f"{summary['bits_per_dim']:.3f}"]
 
 
+def fit_command(header: ModelHeader) -> str:
+    """What fits the same model again, in the run folder, with the data's files beside."""
+    known = "-" not in (header.data.get("files") or ["-"])
+    files = " ".join(map(shlex.quote, file_names(header))) if known else "DATA"
+    return f"flowcli fit {files} -c config.yaml"
+
+
 def _made(header: ModelHeader) -> str:
     metrics = header.metrics
     versions = ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in header.versions.items())
-    files = " ".join(map(shlex.quote, _names(header))) if "-" not in (header.data.get("files") or ["-"]) else "DATA"
     epochs = f"{metrics['epochs']:,} epoch{'' if metrics['epochs'] == 1 else 's'}"
     how = (
         f"On {_plain(header.created)}, in {epochs} ({metrics['seconds']:,.0f} s), with seed {header.config.seed}, by "
         f"{versions}. `config.yaml` has every setting; the same model comes again from:"
     )
-    return f"{how}\n\n{_code(f'flowcli fit {files} -c config.yaml', 'bash')}"
+    return f"{how}\n\n{_code(fit_command(header), 'bash')}"
 
 
-def _use(header: ModelHeader) -> str:
+def usage(header: ModelHeader) -> tuple[str, str]:
+    """How the model is used in its folder: from the shell, and from Python."""
     given = given_options(header.columns)
     context = [column.name for column in header.columns if column.context and column.kind != "constant"]
     drawn = f"model.sample(1000, given={dict.fromkeys(context, '...')!r})" if context else "model.sample(1000)"
@@ -233,4 +263,9 @@ def _use(header: ModelHeader) -> str:
         'scores = model.log_prob("new.csv")  # nats, one for each row\n'
         f"rows = {drawn}"
     )
+    return shell, python
+
+
+def _use(header: ModelHeader) -> str:
+    shell, python = usage(header)
     return f"In this folder:\n\n{_code(shell, 'bash')}\n\nFrom Python:\n\n{_code(python, 'python')}"

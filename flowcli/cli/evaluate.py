@@ -104,7 +104,8 @@ def evaluate(
 
     again = _prepared_again(loaded.header, needed=not files, wanted=train is None)
     training = _training(loaded, train, encoding, again)
-    _tell_known(files, loaded.header)
+    for known in trained_on(files, loaded.header):
+        messages.note(f"WARNING: {known}")
     told = f"rows of {', '.join(files)}" if files else "test rows of the model's own"
     rows = _rows(loaded, files, encoding) if files else _test_rows(again)
     found = evaluated(loaded, rows, training, n or SAMPLES, seed or 0)
@@ -135,15 +136,15 @@ def _prepared_again(header: ModelHeader, needed: bool, wanted: bool) -> Prepared
         return None
 
 
-def _tell_known(files: list[str], header: ModelHeader) -> None:
-    """Say which of the files the model has seen."""
+def trained_on(files: list[str], header: ModelHeader) -> list[str]:
+    """What is said of those of the files that the model has seen."""
     from pathlib import Path
 
     from flowcli.tables.fingerprint import sha256_of
 
-    for file in files:
-        if Path(file).is_file() and sha256_of(Path(file)) in header.data.get("sha256", []):
-            messages.note(f"WARNING: {file}: the model was trained on most of its rows; without DATA, others are taken")
+    digests = header.data.get("sha256", [])
+    known = [file for file in files if Path(file).is_file() and sha256_of(Path(file)) in digests]
+    return [f"{file}: the model was trained on most of its rows; without DATA, others are taken" for file in known]
 
 
 def _training(model: Model, train: str | None, encoding: str | None, again: Prepared | None) -> Rows | None:
@@ -186,8 +187,7 @@ def _lines(path: str, told: str, found: Evaluation) -> list[str]:
     lines = [f"model  {path}", f"data   {summary['n']:,} {told}", "log-likelihood  (nats per row)"]
     table = [("model", summary_words(summary), "")]
     for name, other in found.baselines.items():
-        size = f" of {other['components']}" if "components" in other else ""
-        table.append((BASELINE_NAMES[name] + size, summary_words(other), _difference(other["difference"])))
+        table.append((baseline_name(name, other), summary_words(other), ahead_words(other["difference"])))
     lines += ["  " + line for line in aligned(table)]
     if summary["total"] is not None:
         lines.append(f"  total {summary['total']:.2f}")
@@ -196,13 +196,18 @@ def _lines(path: str, told: str, found: Evaluation) -> list[str]:
             f"checks  ({found.rows_checked:,} rows, {found.latent_rows:,} with latents, {found.samples:,} samples; "
             f"{len(found.verdicts):,} p-values, corrected together)"
         )
-        lines += ["  " + line for line in aligned(_check_lines(found.verdicts))]
+        lines += ["  " + line for line in aligned(check_lines(found.verdicts))]
         failed = sum(verdict.failed for verdict in found.verdicts)
         lines.append(f"{failed} of {len(found.verdicts):,} checks failed" if failed else "no check failed")
     return [printable(line) for line in lines]
 
 
-def _difference(difference: dict[str, Any]) -> str:
+def baseline_name(name: str, summary: dict[str, Any]) -> str:
+    """What a baseline is called, with the number of its components where it has some."""
+    return BASELINE_NAMES[name] + (f" of {summary['components']}" if "components" in summary else "")
+
+
+def ahead_words(difference: dict[str, Any]) -> str:
     """How far the model is ahead."""
     if difference["mean"] is None:
         return ""
@@ -210,7 +215,7 @@ def _difference(difference: dict[str, Any]) -> str:
     return f"model ahead by {difference['mean']:.3f}{error}"
 
 
-def _check_lines(verdicts: list[Verdict]) -> list[tuple[str, ...]]:
+def check_lines(verdicts: list[Verdict]) -> list[tuple[str, ...]]:
     """Of each family of checks, those that failed, or the one that came closest to it."""
     lines: list[tuple[str, ...]] = [("check", "of", "where", "statistic", "p", "corrected", "", "")]
     families: dict[str, list[Verdict]] = {}

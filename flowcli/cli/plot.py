@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from flowcli.cli.arguments import names, sources
 from flowcli.cli.given import given_values, wanted_rows
 from flowcli.cli.output import check_output, messages, write_bytes, write_text
-from flowcli.errors import FlowcliError, UsageError
+from flowcli.cli.pictures import free_name, require_libraries, shown_rows
+from flowcli.errors import UsageError
 
 if TYPE_CHECKING:
     import typer
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from flowcli.cli.options import Device, Encoding, Force, ModelPath, Seed, Settings
     from flowcli.expression import Expression
     from flowcli.model_file import ModelFile
-    from flowcli.plotting import Data
 
 KINDS = ("pairs", "density", "latents", "training", "steps")
 # Which kinds an option is for.
@@ -126,11 +126,11 @@ def plot(
         raise UsageError(f"--columns {columns}: names a column twice")
     if transform is not None:
         parameters = _parameters(transform, settings or [])
-        _require_libraries()
+        require_libraries("plot", "plots", "matplotlib", "scipy")
         _start_torch()
         from flowcli.plotting import transform_picture
 
-        _save(transform_picture(transform, parameters, seed or 0), output or _free(Path(), transform, form), form)
+        _save(transform_picture(transform, parameters, seed or 0), output or free_name(Path(), transform, form), form)
         return
     from flowcli.runs import resolve_model
 
@@ -140,8 +140,8 @@ def plot(
 
         expression = Expression(where)
     path = resolve_model(model)
-    _require_libraries()
-    target = output or _free(path.parent, kind, form)
+    require_libraries("plot", "plots", "matplotlib", "scipy")
+    target = output or free_name(path.parent, kind, form)
     if kind == "training":
         from flowcli.plotting import training_picture
 
@@ -224,28 +224,10 @@ def _parameters(transform: str, settings: list[str]) -> dict[str, Any]:
     return flow.transforms[0].parameters.model_dump()
 
 
-def _require_libraries() -> None:
-    """Refuse to begin without what draws."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("matplotlib", "scipy") if find_spec(name) is None]
-    if missing:
-        raise FlowcliError(f"plot needs {' and '.join(missing)}: pip install 'flowcli[plots]'")
-
-
 def _start_torch() -> None:
     from flowcli.cli.threads import asked_threads, use_threads
 
     use_threads(asked_threads(None) or 1)
-
-
-def _free(folder: Path, stem: str, form: str) -> str:
-    """A name in a folder that is not taken."""
-    place, number = folder / f"{stem}.{form}", 1
-    while place.exists():
-        number += 1
-        place = folder / f"{stem}-{number}.{form}"
-    return str(place)
 
 
 def _of_model(
@@ -277,7 +259,13 @@ def _of_model(
 
         found = flow_steps(model, name, columns, rows, wanted.table(), seed)
         return found.film() if animate else found.picture()
-    data = _data(file, files, encoding, needed=kind != "density")
+    try:
+        data = shown_rows(file.header, files, encoding)
+    except UsageError as error:
+        if kind != "density":
+            raise
+        messages.detail(f"without data: {error}")
+        data = None
     if kind == "latents":
         from flowcli.plotting import latents_picture
 
@@ -312,27 +300,6 @@ def _of_model(
     if wanted.rejection is not None:
         messages.note(wanted.rejection.summary())
     return picture
-
-
-def _data(file: ModelFile, files: list[str], encoding: str | None, needed: bool) -> Data | None:
-    """The rows named, or those that the fit held out; ``None`` if these are neither there nor needed."""
-    from flowcli.cli.input import chunks, used_names
-    from flowcli.plotting import Data
-    from flowcli.tables.table import concatenate
-
-    if files:
-        table = concatenate(list(chunks(files, encoding, used_names(file.header.columns))))
-        return Data(table, f"{len(table):,} rows of {', '.join(files)}")
-    from flowcli.held_out import held_out_rows
-
-    try:
-        table = held_out_rows(file.header)
-    except UsageError as error:
-        if needed:
-            raise
-        messages.detail(f"without data: {error}")
-        return None
-    return Data(table, f"{len(table):,} held-out rows of {', '.join(file.header.data['files'])}")
 
 
 def _save(picture: Figure | bytes, target: str, form: str) -> None:

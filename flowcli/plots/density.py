@@ -59,10 +59,8 @@ def exact_grid(columns: Sequence[Column], *tables: pa.Table) -> list[Floats]:
     found = []
     for column in columns:
         shown = ShownColumn(column, tables[0].column(column.name))
-        low, high = shown.limits(*(shown.places(table.column(column.name)) for table in tables))
-        low = low if column.lower is None else max(low, column.lower)
-        high = high if column.upper is None else min(high, column.upper)
-        found.append(np.linspace(low, high, count))
+        limits = shown.limits(*(shown.places(table.column(column.name)) for table in tables))
+        found.append(np.linspace(*shown.within_bounds(*limits), count))
     return found
 
 

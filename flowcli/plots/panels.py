@@ -35,7 +35,7 @@ def draw_marginal(
             draw_histogram(axes, column, data)
         numbers = column.without_spikes(samples)
         if column.has_few_places(*limits):
-            axes.stairs(*_heights(column, numbers, limits), color=MODEL, linewidth=1.6, label="model")
+            axes.stairs(*bars(column, numbers, limits), color=MODEL, linewidth=1.6, label="model")
         else:
             axes.plot(*smooth_density(column.spread(numbers, noise), *limits), color=MODEL, label="model")
         axes.set_xlim(limits)
@@ -50,12 +50,13 @@ def draw_marginal(
 
 def draw_histogram(axes: Axes, column: ShownColumn, data: Floats) -> None:
     """The data of a number column as bars."""
-    heights, edges = _heights(column, column.without_spikes(data), axes.get_xlim())
+    heights, edges = bars(column, column.without_spikes(data), axes.get_xlim())
     axes.stairs(heights, edges, fill=True, color=DATA, alpha=0.35, linewidth=0, label="data")
     axes.stairs(heights, edges, color=DATA, linewidth=0.6)
 
 
-def _heights(column: ShownColumn, numbers: Floats, limits: tuple[float, float]) -> tuple[Floats, Floats]:
+def bars(column: ShownColumn, numbers: Floats, limits: tuple[float, float]) -> tuple[Floats, Floats]:
+    """A histogram: densities ``(m,)``, and the edges of the bars ``(m + 1,)``."""
     edges = column.bins(numbers, *limits)
     return np.histogram(numbers, edges)[0] / (max(len(numbers), 1) * np.diff(edges)), edges
 

@@ -19,11 +19,11 @@ _METADATA: dict[str, dict[str, Any]] = {
 FORMATS = tuple(_METADATA)
 
 
-def picture_bytes(figure: Figure, form: str) -> bytes:
-    """The figure as ``png``, ``svg`` or ``pdf``."""
+def picture_bytes(figure: Figure, form: str, dpi: int = DPI) -> bytes:
+    """The figure as ``png``, ``svg`` or ``pdf``; of dots, ``dpi`` to the inch."""
     stream = io.BytesIO()
     with styled(), warnings.catch_warnings():
         # A name in letters that the font has not is drawn with boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(stream, format=form, dpi=DPI, metadata=_METADATA[form])
+        figure.savefig(stream, format=form, dpi=dpi, metadata=_METADATA[form])
     return stream.getvalue()

@@ -11,9 +11,10 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLoc
 
 from flowcli.preprocess.numbers import column_numbers
 from flowcli.printable import printable
+from flowcli.tables.arrays import numbers
 from flowcli.tables.cells import as_text
 from flowcli.tables.columns import Column
-from flowcli.tables.dates import SECONDS_A_DAY, unit
+from flowcli.tables.dates import SECONDS_A_DAY, unit, written_dates
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,8 +47,9 @@ class ShownColumn:
         self.column = column
         self.is_label = column.kind == "label"
         self.labels: list[str] = self._common(cells) if self.is_label else []
+        # How many days the column's own unit is.
         per_day = unit(column.date_format) / SECONDS_A_DAY if column.kind == "date" else 1.0
-        self._per_day = per_day
+        self.per_day = per_day
         step = 1.0 if column.kind == "ordinal" else column.step
         if step is None and column.kind == "number" and column.decimals is not None:
             step = 10.0**-column.decimals
@@ -59,7 +61,7 @@ class ShownColumn:
     @property
     def name(self) -> str:
         """The column's name, with its unit."""
-        name = _shortened(printable(self.column.name), LONGEST_NAME)
+        name = shortened(printable(self.column.name), LONGEST_NAME)
         return f"{name} [{printable(self.column.unit)}]" if self.column.unit else name
 
     def _common(self, cells: pa.ChunkedArray) -> list[str]:
@@ -74,15 +76,37 @@ class ShownColumn:
     def places(self, cells: pa.ChunkedArray) -> Floats:
         """Where cells stand on the axis, ``(n,)``; NaN for a missing one."""
         if not self.is_label:
-            return column_numbers(self.column, cells).values * self._per_day
+            return column_numbers(self.column, cells).values * self.per_day
         positions = {label: at for at, label in enumerate(self.labels)}
         rest = float(positions.get(OTHERS, np.nan))
         found = [np.nan if text is None else positions.get(text, rest) for text in as_text(cells).to_pylist()]
         return np.array(found, dtype=np.float64)
 
+    def cells(self, places: Floats) -> pa.Array:
+        """Cells of a column of numbers or dates that stand at these places; of dates written to the next one."""
+        if self.column.kind == "date":
+            return written_dates(places / self.per_day, self.column.date_format)
+        return numbers(places)
+
+    def written(self, place: float) -> str:
+        """A place of a column of numbers or dates, for people."""
+        if self.column.kind == "date":
+            return str(self.cells(np.array([place]))[0].as_py())
+        return f"{place:.5g}" if self.column.decimals is None else f"{place:.{self.column.decimals}f}"
+
+    @property
+    def discrete(self) -> bool:
+        """Whether each of its values has a probability."""
+        return self.is_label or self.column.kind == "ordinal"
+
+    def within_bounds(self, low: float, high: float) -> tuple[float, float]:
+        """The part of an axis where the density is not zero by construction."""
+        lower, upper = (b if b is None else b * self.per_day for b in (self.column.lower, self.column.upper))
+        return low if lower is None else max(low, lower), high if upper is None else min(high, upper)
+
     def of_encoded(self, numbers: Floats) -> Floats:
         """The places of numbers that are in units of the column's scale, from its mean."""
-        return (numbers * self.column.scale + self.column.mean) * self._per_day
+        return (numbers * self.column.scale + self.column.mean) * self.per_day
 
     def without_spikes(self, places: Floats) -> Floats:
         """The places of cells that are neither missing nor one of a few spikes."""
@@ -128,7 +152,7 @@ class ShownColumn:
         """Give an axis, whose limits are set, about so many ticks that suit the column."""
         if self.is_label:
             axis.set_major_locator(FixedLocator(range(len(self.labels))))
-            names = [_shortened(printable(label), LONGEST_LABEL) for label in self.labels]
+            names = [shortened(printable(label), LONGEST_LABEL) for label in self.labels]
             axis.set_major_formatter(FuncFormatter(lambda at, _: names[int(at)] if int(at) == at else ""))
         elif self.column.kind == "date":
             locator = AutoDateLocator(minticks=2, maxticks=ticks)  # type: ignore[no-untyped-call]
@@ -146,7 +170,8 @@ class ShownColumn:
             axis.set_major_formatter(EngFormatter(sep="") if large else ScalarFormatter(useOffset=False))
 
 
-def _shortened(text: str, longest: int) -> str:
+def shortened(text: str, longest: int) -> str:
+    """A text of at most so many letters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

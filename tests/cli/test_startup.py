@@ -13,7 +13,19 @@ from running import Ended, environment, run_program
 from flowcli import __version__
 from flowcli.cli.app import app
 
-HEAVY = {"torch", "pandas", "numpy", "pyro", "pyarrow", "scipy", "sklearn", "safetensors", "matplotlib"}
+HEAVY = {
+    "torch",
+    "pandas",
+    "numpy",
+    "pyro",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "safetensors",
+    "matplotlib",
+    "bokeh",
+    "jinja2",
+}
 COMMANDS = [
     *([command.name] for command in app.registered_commands),
     ["config"],
@@ -103,6 +115,7 @@ def test_every_command_is_known_here():
         "evaluate",
         "compare",
         "plot",
+        "report",
         "show",
         "transforms",
         "init",
@@ -209,6 +222,10 @@ USAGE_ERRORS = [
     (["plot", "--transform", "splin"], "Did you mean 'spline'?"),
     (["plot", "--transform", "spline", "t.csv"], "no KIND or DATA"),
     (["plot", "--transform", "spline", "-s", "bins"], "KEY=VALUE"),
+    (["report"], "no model"),
+    (["report", "nowhere.csv"], "nowhere.csv: no such file"),
+    (["report", "-o", "-"], "names a file"),
+    (["report", "-o", "it.pdf"], ".html"),
     (["fit", "nowhere.csv"], "nowhere.csv: no such file"),
     (["fit", "t.csv", "-c", "nowhere"], "no config file or preset 'nowhere'"),
     (["fit", "t.csv", "-c", "bad.yaml"], "Did you mean 'affine'"),
