@@ -183,12 +183,15 @@ def fit_table(
     resolve_device(device)
     source = InMemory(table) if isinstance(table, Table) else table
     surveyed = surveyed or survey_for(source, config)
-    config = with_split(config, surveyed.rows)
-    prepared = prepare(source, surveyed, config, observer.note, observer.columns)
+    processes = current()
+    with processes.failing_together():
+        config = with_split(config, surveyed.rows)
+        prepared = prepare(source, surveyed, config, observer.note, observer.columns)
     trained = train_prepared(prepared, config, device=device, checkpoint=checkpoint, observer=observer)
-    model = model_of(trained, prepared, data)
-    test_rows = np.concatenate(current().every(prepared.test_rows))
-    return Fitted(model, trained.progress, test_rows, score_test_rows(model, prepared))
+    with processes.failing_together():
+        model = model_of(trained, prepared, data)
+        test_rows = np.concatenate(processes.every(prepared.test_rows))
+        return Fitted(model, trained.progress, test_rows, score_test_rows(model, prepared))
 
 
 def train_prepared(
@@ -302,7 +305,7 @@ def _go_on(run: Training | MixtureTraining, checkpoint: Path | None, config: Con
         UsageError: it is of another config.
         ModelError: it is damaged.
     """
-    content = current().of_first(None if checkpoint is None else checkpoint.read_bytes())
+    content = current().of_first(lambda: None if checkpoint is None else checkpoint.read_bytes())
     if content is None:
         return
     with tempfile.TemporaryDirectory() as folder:

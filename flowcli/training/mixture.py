@@ -172,9 +172,13 @@ class MixtureTraining:
         self._weigh()
         return self.progress
 
+    def _spent(self) -> float:
+        """The seconds that the finished groups took, of several processes by the first one's clock."""
+        return self.processes.of_first(lambda: sum(part.seconds for part in self._finished))
+
     def _late(self) -> bool:
         """Whether what needs no training has had its part of the time; the weights leave out what is left as it is."""
-        spent = self.processes.of_first(sum(part.seconds for part in self._finished))
+        spent = self._spent()
         return self.config.max_time is not None and spent > MOST_TIME_FOR_STARTS * self.config.max_time
 
     def _initialize(self, group: Group) -> None:
@@ -207,7 +211,7 @@ class MixtureTraining:
         """An equal share of the time that is left, in seconds."""
         if self.config.max_time is None:
             return None
-        left = self.config.max_time - self.processes.of_first(sum(part.seconds for part in self._finished))
+        left = self.config.max_time - self._spent()
         return max(left, SHORTEST_TIME) / max(1, sum(bool(other.epochs) for other in self.groups[self.at :]))
 
     def _keep(self, group: Group, trained: TableDensity | Ensemble) -> None:

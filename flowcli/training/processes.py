@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flowcli.errors import FlowcliError, UsageError
 from flowcli.training.devices import check_device_name
@@ -57,15 +57,22 @@ def place_of_process() -> Place | None:
 class Processes:
     """All processes of a training. Each takes the same steps; what one must know of another, it learns here."""
 
-    def __init__(self, rank: int = 0, world: int = 1) -> None:
-        self.rank, self.world = rank, world
+    def __init__(self, place: Place | None = None) -> None:
+        """``place``: where torchrun has put this one; ``None``: it is alone."""
+        self.place = place
+        self.rank, self.world = (0, 1) if place is None else (place.rank, place.world)
         # Of an error that several have, one tells.
-        self._tells = rank == 0
+        self._tells = self.first
 
     @property
     def first(self) -> bool:
         """Whether this is the one that writes and tells."""
         return self.rank == 0
+
+    @property
+    def restarted(self) -> bool:
+        """Whether torchrun has started the processes anew, after one had failed."""
+        return self.place is not None and self.place.restarts > 0
 
     def part_of(self, count: int) -> slice:
         """This one's part of so many things, one after the other; their sizes differ by one at most."""
@@ -80,9 +87,9 @@ class Processes:
         """
         return [value] if self.world == 1 else self._exchange(value, None)
 
-    def of_first(self, value: T) -> T:
-        """What the first process has."""
-        return self.every(value if self.first else None)[0]  # type: ignore[return-value]
+    def of_first(self, find: Callable[[], T]) -> T:
+        """What the first process finds."""
+        return cast(T, self.every(find() if self.first else None)[0])
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any process."""
@@ -159,8 +166,8 @@ def current() -> Processes:
 
 
 @contextmanager
-def together(place: Place | None, device: str) -> Iterator[tuple[Processes, str]]:
-    """Within the block this process is one of those that torchrun has started; gives the device for it, too.
+def together(processes: Processes, device: str) -> Iterator[str]:
+    """Within the block the processes are the :func:`current` ones; gives this one's device.
 
     Objects and processors' numbers go by Gloo, those of GPUs by NCCL.
 
@@ -169,22 +176,23 @@ def together(place: Place | None, device: str) -> Iterator[tuple[Processes, str]
         FlowcliError: there are fewer GPUs than processes, or the others do not come.
     """
     global _current
-    if place is None or place.world == 1:
-        yield _current, device
+    if processes.place is None or processes.world == 1:
+        yield device
         return
     import torch
     from torch import distributed
 
-    chosen = _device_of(place, device)
+    chosen = _device_of(processes.place, device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
     try:
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+        distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     except (RuntimeError, ValueError) as error:
         raise FlowcliError(f"torchrun's processes do not find each other: {_first_line(error)}") from None
-    before, _current = _current, Processes(place.rank, place.world)
+    before, _current = _current, processes
     try:
-        yield _current, str(chosen)
+        yield str(chosen)
     finally:
         _current = before
     distributed.destroy_process_group()

@@ -205,7 +205,7 @@ class Training:
             self._loss = CompiledLoss(self.density, on_detail)
         started = saved = time.monotonic()
         before, cost = progress.seconds, 0.0
-        self._told_seconds = self.processes.of_first(before)
+        self._told_seconds = self.processes.of_first(lambda: before)
 
         def save(least_seconds: float) -> None:
             nonlocal saved, cost
