@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import platform
+import tempfile
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +22,7 @@ import torch
 from flowcli import __version__
 from flowcli.config.load import dump_config
 from flowcli.config.schema import Config, FlowConfig, TrainConfig
-from flowcli.errors import Interrupted, ModelError
+from flowcli.errors import ConfigError, Interrupted, ModelError
 from flowcli.evaluation.baselines import Gaussian
 from flowcli.evaluation.inverse import inverse_errors
 from flowcli.evaluation.likelihood import summarize
@@ -34,18 +35,20 @@ from flowcli.flows.rows import Rows
 from flowcli.model import Model
 from flowcli.model_file import ModelHeader
 from flowcli.preparing import Prepared, Surveyed, prepare, survey_for
-from flowcli.runs import CONFIG, HISTORY, MODEL, TEST_SCORES
+from flowcli.runs import CHECKPOINT, CONFIG, HISTORY, MODEL, TEST_SCORES
 from flowcli.tables.columns import Column
 from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, TableSource
 from flowcli.tables.table import Table
-from flowcli.training.batches import spread_evenly
 from flowcli.training.checkpoint import restore_checkpoint
 from flowcli.training.devices import resolve_device
 from flowcli.training.mixture import MixtureTraining
+from flowcli.training.processes import current
 from flowcli.training.products import fast_products
 from flowcli.training.progress import Epoch, Progress
+from flowcli.training.shared_rows import SharedRows, some_of
 from flowcli.training.threads import torch_threads
 from flowcli.training.trainer import Training, resolve, with_noise
+from flowcli.transforms.normalizing import BatchNorm
 
 # So many rows are encoded and decoded at the end of a fit.
 MOST_INVERTED = 500
@@ -180,11 +183,15 @@ def fit_table(
     resolve_device(device)
     source = InMemory(table) if isinstance(table, Table) else table
     surveyed = surveyed or survey_for(source, config)
-    config = with_split(config, surveyed.rows)
-    prepared = prepare(source, surveyed, config, observer.note, observer.columns)
+    processes = current()
+    with processes.failing_together():
+        config = with_split(config, surveyed.rows)
+        prepared = prepare(source, surveyed, config, observer.note, observer.columns)
     trained = train_prepared(prepared, config, device=device, checkpoint=checkpoint, observer=observer)
-    model = model_of(trained, prepared, data)
-    return Fitted(model, trained.progress, prepared.test_rows, score_test_rows(model, prepared))
+    with processes.failing_together():
+        model = model_of(trained, prepared, data)
+        test_rows = np.concatenate(processes.every(prepared.test_rows))
+        return Fitted(model, trained.progress, test_rows, score_test_rows(model, prepared))
 
 
 def train_prepared(
@@ -199,22 +206,27 @@ def train_prepared(
     observer = observer or FitObserver()
     place = resolve_device(device)
     encoder, training = prepared.encoder, prepared.training
+    processes = current()
     flow = with_default(config.flow, len(training), encoder.layout)
     train = _resolved(config.train, flow, len(training), encoder.layout)
     config = config.model_copy(update={"flow": flow, "train": train})
     density = build_density(flow, encoder.layout, config.seed).to(place)
+    if processes.world > 1 and any(isinstance(module, BatchNorm) for module in density.modules()):
+        raise ConfigError(["batchnorm: its statistics are those of a batch, of which each process has a part; actnorm"])
     # A row outside its columns' bounds has no likelihood to compare; so many rows are enough to decide when to stop.
     comparable = np.flatnonzero(~prepared.validation.outside)
-    some = comparable[:: max(1, math.ceil(len(comparable) / MOST_ROWS_IN_MEMORY))]
+    counts = processes.every(len(comparable))
+    step = max(1, math.ceil(sum(counts) / MOST_ROWS_IN_MEMORY))
+    some = comparable[-sum(counts[: processes.rank]) % step :: step]
     validation = Rows.of(prepared.validation.take(some), place, torch.float32)
     run = _training(density, flow, training, validation, config)
-    if checkpoint is not None:
-        restore_checkpoint(checkpoint, run)
+    _go_on(run, checkpoint, config)
     observer.starts(run, config, str(place))
     with torch_threads(config.train.threads), fast_products(density, place):
         result = run.run(observer.epoch, lambda training: observer.checkpoint(training, config), observer.detail)
     if result.stopped_by == "interrupt":
         raise Interrupted(f"interrupted in epoch {result.epoch + 1}")
+    processes.make_alike(density)
     observer.trained(result)
     if not isinstance(run, MixtureTraining):
         return Trained(config, density, place, result, [], None)
@@ -236,7 +248,7 @@ def model_of(trained: Trained, prepared: Prepared, data: dict[str, Any] | None =
     model = Model.of(header, trained.density, trained.device)
     validation_log_prob = trained.held_out_log_prob
     if validation_log_prob is None:
-        validation_log_prob = model.score_encoded(prepared.validation)
+        validation_log_prob = np.concatenate(current().every(model.score_encoded(prepared.validation)))
     header.metrics = {
         "test_log_likelihood": None,
         "validation_log_likelihood": summarize(validation_log_prob, encoder.modelled)
@@ -250,11 +262,7 @@ def model_of(trained: Trained, prepared: Prepared, data: dict[str, Any] | None =
         "stopped_by": result.stopped_by,
         "skipped_steps": result.skipped_steps,
         "inverse_error": _inverse_error(model, prepared.sample),
-        "rows": {
-            "training": len(prepared.training),
-            "validation": len(prepared.validation.numbers),
-            "test": len(prepared.test.numbers),
-        },
+        "rows": dict(zip(("training", "validation", "test"), prepared.counts, strict=True)),
     }
     if trained.mixture:
         header.metrics["mixture"] = trained.mixture
@@ -262,9 +270,9 @@ def model_of(trained: Trained, prepared: Prepared, data: dict[str, Any] | None =
 
 
 def score_test_rows(model: Model, prepared: Prepared) -> npt.NDArray[np.float64]:
-    """The test rows' log-likelihoods ``(n,)``; their figures, and the baselines', are added to the model's metrics."""
-    test_log_prob = model.score_encoded(prepared.test)
-    gaussian = _gaussian(prepared)
+    """All processes' test rows' log-likelihoods ``(n,)``; their figures, and the baselines', go to the metrics."""
+    own = current().every((model.score_encoded(prepared.test), _gaussian(prepared)))
+    test_log_prob, gaussian = (np.concatenate(parts) for parts in zip(*own, strict=True))
     modelled = prepared.encoder.modelled
     if len(test_log_prob):
         model.header.metrics["test_log_likelihood"] = summarize(test_log_prob, modelled)
@@ -277,7 +285,7 @@ def _resolved(train: TrainConfig, flow: FlowConfig, rows: int, layout: Layout) -
 
 
 def _training(
-    density: Density, flow: FlowConfig, training: Rows, validation: Rows, config: Config
+    density: Density, flow: FlowConfig, training: Rows | SharedRows, validation: Rows, config: Config
 ) -> Training | MixtureTraining:
     """The training of a density that is on its device, where that of the validation rows is."""
     if isinstance(density, MixtureDensity):
@@ -285,9 +293,26 @@ def _training(
         return MixtureTraining(density, flow.mixture, training, validation, config.train, config.seed)
     assert isinstance(density, TableDensity)
     # With the noise of training in them, so that columns that determine each other start no narrower.
-    start = training.take(spread_evenly(training, MOST_ROWS_IN_MEMORY)).to(validation.numbers.device)
+    start = some_of(training, MOST_ROWS_IN_MEMORY).to(validation.numbers.device)
     density.initialize(with_noise(density, start, config.train, config.seed)[0])
     return Training(density, training, validation, config.train, config.seed)
+
+
+def _go_on(run: Training | MixtureTraining, checkpoint: Path | None, config: Config) -> None:
+    """Go on from the checkpoint, which the first process reads for all.
+
+    Raises:
+        UsageError: it is of another config.
+        ModelError: it is damaged.
+    """
+    content = current().of_first(lambda: None if checkpoint is None else checkpoint.read_bytes())
+    if content is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if checkpoint is None or not current().first:
+            checkpoint = Path(folder) / CHECKPOINT
+            checkpoint.write_bytes(content)
+        restore_checkpoint(checkpoint, run, config)
 
 
 def _inverse_error(model: Model, rows: Rows) -> dict[str, float | None]:
@@ -295,7 +320,7 @@ def _inverse_error(model: Model, rows: Rows) -> dict[str, float | None]:
 
     ``None`` where they do not come back at all.
     """
-    some = rows.take(spread_evenly(rows, MOST_INVERTED)).to(model.device)
+    some = some_of(rows, MOST_INVERTED).to(model.device)
     names = model.encoder.layout.numbers
     try:
         errors = inverse_errors(model.density, some)

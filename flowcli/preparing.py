@@ -21,9 +21,23 @@ from flowcli.tables.cells import hole_mask
 from flowcli.tables.columns import Column
 from flowcli.tables.infer import ASKED, LEFT_OUT, MOST_LABELS, NO_HOLES, infer_columns
 from flowcli.tables.read import read_table
-from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, Survey, TableSource, survey
+from flowcli.tables.row_hash import row_hashes
+from flowcli.tables.share import Share, count_rows
+from flowcli.tables.source import (
+    MOST_ROWS_IN_MEMORY,
+    InFiles,
+    InMemory,
+    Survey,
+    TableSource,
+    below,
+    first_beyond,
+    joined,
+    survey,
+)
 from flowcli.tables.split import TEST, TRAINING, VALIDATION, Split
 from flowcli.tables.table import Table
+from flowcli.training.processes import Processes, current
+from flowcli.training.shared_rows import SharedRows
 
 Note = Callable[[str], None]
 
@@ -43,15 +57,18 @@ class Prepared:
     """Columns, and rows by part.
 
     ``training``: in float32, on disk where they are many. ``sample``: those of the training rows that were looked
-    at to measure the columns, in float64. ``test_rows``: the test rows' numbers, from 1.
+    at to measure the columns, in float64. ``test_rows``: the test rows' numbers, from 1. ``counts``: how many rows are
+    for training, validation and the test. Of several processes each has its own part of the validation and the test
+    rows, and of a table that is too large to be kept, of the training rows, too.
     """
 
     encoder: TableEncoder
-    training: Rows
+    training: Rows | SharedRows
     sample: Rows
     validation: Encoded
     test: Encoded
     test_rows: npt.NDArray[np.int64]
+    counts: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -67,12 +84,33 @@ class WithoutHoles:
             yield chunk.take(np.flatnonzero(~np.any(holes, axis=0)))
 
 
+def share_of(source: InFiles, processes: Processes) -> TableSource:
+    """The rows that this process reads: of the files' rows as many as any other does, behind those of the one before.
+
+    Each file is counted by one process.
+
+    Raises:
+        DataError: a file cannot be read, or the files' columns differ.
+    """
+    if processes.world == 1:
+        return source
+    own = range(processes.rank, len(source.files), processes.world)
+    found = processes.every({number: count_rows(source.files[number], source.encoding) for number in own})
+    counted = [found[number % processes.world][number] for number in range(len(source.files))]
+    part = processes.part_of(sum(file.rows for file in counted))
+    return Share(counted, part.start, part.stop, source.encoding)
+
+
 def survey_for(source: TableSource, config: Config, most: int = MOST_ROWS_IN_MEMORY) -> Surveyed:
     """Read a source once, for :func:`prepare`: rows, a sample, and what must be known of all rows.
+
+    Several processes each read their own share, and then know what one would that had read all of it.
 
     Raises:
         DataError: the source cannot be read.
     """
+    share = source.source if isinstance(source, WithoutHoles) else source
+    first, large = _place_of(source, most) if isinstance(share, Share) else (0, False)
     statistics: list[Statistics] = []
 
     def gather(table: Table, index: npt.NDArray[np.int64]) -> None:
@@ -84,8 +122,29 @@ def survey_for(source: TableSource, config: Config, most: int = MOST_ROWS_IN_MEM
             statistics.append(Statistics(columns, _split(config)))
         statistics[0].add(table, index)
 
-    found = survey(source, most, gather)
-    return Surveyed(found.rows, found.sample, found.index, statistics[0] if statistics else Statistics([]))
+    found = survey(source, most, gather, first, large)
+    gathered = statistics[0] if statistics else Statistics([])
+    if not isinstance(share, Share):
+        return Surveyed(found.rows, found.sample, found.index, gathered)
+    return Surveyed(*_survey_of_all(found, most), gathered, first=first, first_in_files=share.first)
+
+
+def _place_of(source: TableSource, most: int) -> tuple[int, bool]:
+    """The number of the first row of this process's share, and whether all shares have more than ``most`` rows."""
+    if isinstance(source, Share):
+        return source.first, sum(file.rows for file in source.counted) > most
+    counts = current().every(sum(map(len, source.chunks())))
+    return sum(counts[: current().rank]), sum(counts) > most
+
+
+def _survey_of_all(found: Survey, most: int) -> tuple[int, Table, npt.NDArray[np.int64]]:
+    """How many rows all processes have found, and the sample of them: the rows of the smallest hashes, as ever."""
+    every = current().every((found.rows, row_hashes(found.index)))
+    sample, index = found.sample, found.index
+    rows = sum(count for count, _ in every)
+    if rows > most:
+        sample, index = below(first_beyond([hashes for _, hashes in every], most), sample, index)
+    return rows, *joined(current().every((sample, index)))
 
 
 def prepare(
@@ -108,8 +167,10 @@ def prepare(
     data = config.data
     columns = _inferred(surveyed.sample, config)
     _tell_left_out(columns, note)
+    # Otherwise every process has all rows here.
+    shared = not surveyed.whole and current().world > 1
     if surveyed.whole:
-        source = InMemory(surveyed.sample)
+        source, surveyed = InMemory(surveyed.sample), replace(surveyed, first=0, first_in_files=0)
     if data.missing == "drop":
         source = WithoutHoles(source, [c.name for c in columns if c.kind not in ("constant", "identifier")])
         rows = surveyed.rows
@@ -123,7 +184,7 @@ def prepare(
         split = _split(config, surveyed.rows if surveyed.whole else None)
     except DataError as error:
         raise DataError(f"{surveyed.sample.source()}: {error}") from None
-    whole = _whole(source, surveyed, columns, split)
+    whole = _whole(source, surveyed, columns, split, shared)
     columns = [_known_whole(column, whole, config, surveyed.sample.source(), note) for column in columns]
     _tell_holes(columns, whole, config, surveyed.sample.source(), note)
     mixing = mixes_all_columns(config.flow)
@@ -137,11 +198,13 @@ def prepare(
         raise DataError(f"{sampled.source()}: no column is left to model: every one is constant in the training rows")
 
     parts = _Parts(encoder)
-    for chunk, index, start in _numbered(source):
+    for chunk, index, start in _numbered(source, surveyed):
         parts.add(chunk, start, split.parts(index))
-    parts.tell(note)
+    parts.tell(note, shared)
     held_out = parts.held_out()
     test_rows = parts.test_rows.array()
+    # What every process has all of is divided among them.
+    divided = set() if shared else {*held_out}
     for part, file in ((VALIDATION, data.validation), (TEST, data.test)):
         if isinstance(file, str):
             table = read_table([file], data.encoding)
@@ -149,12 +212,21 @@ def prepare(
                 names = [column.name for column in encoder.columns if column.name in whole]
                 (table,) = WithoutHoles(InMemory(table), [name for name in names if name in table.names]).chunks()
             held_out[part] = _sound(encoder, table)
+            divided.add(part)
             if part == TEST:
                 test_rows = np.arange(len(table)) if table.index is None else table.index
-    training = parts.training()
-    on_columns(columns, len(training), *(len(held_out[part].numbers) for part in (VALIDATION, TEST)))
+    processes = current()
+    for part in divided:
+        own = processes.part_of(len(held_out[part].numbers))
+        held_out[part] = held_out[part].take(own)
+        test_rows = test_rows[own] if part == TEST else test_rows
+    own_rows = parts.training()
+    training = SharedRows.of(own_rows) if shared else own_rows
+    each = processes.every([len(held_out[part].numbers) for part in (VALIDATION, TEST)])
+    counts = len(training), sum(validation for validation, _ in each), sum(test for _, test in each)
+    on_columns(columns, *counts)
     sample = Rows.of(_sound(encoder, sampled), torch.device("cpu"), torch.float64)
-    return Prepared(encoder, training, sample, held_out[VALIDATION], held_out[TEST], test_rows + 1)
+    return Prepared(encoder, training, sample, held_out[VALIDATION], held_out[TEST], test_rows + 1, counts)
 
 
 def _inferred(table: Table, config: Config) -> list[Column]:
@@ -169,14 +241,19 @@ def _split(config: Config, rows: int | None = None) -> Split:
     return Split(validation, test, config.seed, rows)
 
 
-def _whole(source: TableSource, surveyed: Surveyed, columns: Sequence[Column], split: Split) -> dict[str, Whole]:
+def _whole(
+    source: TableSource, surveyed: Surveyed, columns: Sequence[Column], split: Split, shared: bool
+) -> dict[str, Whole]:
     """What all rows say of the columns; read again for those that the first rows were misleading about."""
     gathered = surveyed.statistics
     rest = Statistics([column for column in columns if not gathered.read_alike(column)], split)
     if rest.columns:
-        for chunk, index, _ in _numbered(source):
+        for chunk, index, _ in _numbered(source, surveyed):
             rest.add(chunk, index)
-    return {**gathered.found, **rest.found}
+    found = {**gathered.found, **rest.found}
+    every = current().every(found) if shared else [found]
+    varying = [column.name for column in columns if column.kind not in ("constant", "identifier")]
+    return {name: Whole.merged([each[name] for each in every]) for name in varying}
 
 
 def _known_whole(column: Column, whole: dict[str, Whole], config: Config, source: str, note: Note) -> Column:
@@ -197,9 +274,9 @@ def _known_whole(column: Column, whole: dict[str, Whole], config: Config, source
     return left_out
 
 
-def _numbered(source: TableSource) -> Iterator[tuple[Table, npt.NDArray[np.int64], int]]:
+def _numbered(source: TableSource, surveyed: Survey) -> Iterator[tuple[Table, npt.NDArray[np.int64], int]]:
     """The chunks, their rows' numbers, from 0, and that of the file's row that each begins with: some are left out."""
-    seen = start = 0
+    seen, start = surveyed.first, surveyed.first_in_files
     for chunk in source.chunks():
         yield chunk, np.arange(seen, seen + len(chunk)), start
         seen += len(chunk)
@@ -240,11 +317,13 @@ class _Parts:
             if part == TEST:
                 self.test_rows.add(start + (rows if chunk.index is None else chunk.index[rows]))
 
-    def tell(self, note: Note) -> None:
-        """Say which rows were left out."""
-        for part, (count, reason) in self.left_out.items():
-            name = "validation" if part == VALIDATION else "test"
-            note(f"{count:,} {name} rows are left out: {reason}")
+    def tell(self, note: Note, shared: bool) -> None:
+        """Say which rows were left out; ``shared``: each process has gone through its own ones."""
+        every = current().every(self.left_out) if shared else [self.left_out]
+        for part, name in ((VALIDATION, "validation"), (TEST, "test")):
+            found = [each[part] for each in every if part in each]
+            if found:
+                note(f"{sum(count for count, _ in found):,} {name} rows are left out: {found[0][1]}")
 
     def training(self) -> Rows:
         """The training rows."""

@@ -64,6 +64,15 @@ def claim_run_folder(folder: Path, force: bool) -> list[Path]:
     return made
 
 
+def goes_on(folder: Path, force: bool, restarted: bool) -> bool:
+    """Whether a fit that torchrun starts goes on with the run in the folder, rather than begin one there.
+
+    What torchrun has started anew goes on, even when all was written: not all of its processes ended well. What it
+    starts for the first time goes on with an unfinished run, as of a job that was ended and is run again.
+    """
+    return (folder / CHECKPOINT).is_file() and (restarted or not (force or is_complete(folder)))
+
+
 @contextlib.contextmanager
 def occupied(folder: Path) -> Iterator[None]:
     """Have the folder alone, to write to; the system lets go of it, too, when the process dies.

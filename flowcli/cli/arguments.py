@@ -23,15 +23,17 @@ _KEYS = {
 def sources(data: list[str] | None) -> list[str]:
     """The named sources, checked to be there before anything heavy is loaded; stdin when none is named.
 
+    A folder stands for the tables in it, in the order of their names.
+
     Raises:
-        UsageError: a file is missing, or there is no table on stdin.
+        UsageError: a file is missing, or there is no table on stdin, or in a folder.
     """
     import sys
     from pathlib import Path
 
     from flowcli.errors import UsageError
 
-    names = data or ["-"]
+    names = [file for name in data or ["-"] for file in _tables_in(name)]
     for name in names:
         if name == "-":
             if sys.stdin is None or sys.stdin.isatty():
@@ -39,11 +41,30 @@ def sources(data: list[str] | None) -> list[str]:
                 raise UsageError(f"no DATA given, and standard input is {what}: name a file, or pipe a table in")
         elif not Path(name).exists():
             raise UsageError(f"{name}: no such file")
-        elif Path(name).is_dir():
-            raise UsageError(f"{name}: is a folder, not a table")
     if names.count("-") > 1:
         raise UsageError("'-' (stdin) can be read only once")
     return names
+
+
+def _tables_in(name: str) -> list[str]:
+    """The files of a folder whose endings are those of tables; anything else is itself."""
+    from pathlib import Path
+
+    from flowcli.errors import FlowcliError, UsageError
+    from flowcli.tables.formats import COMPRESSIONS, FORMATS, table_name
+
+    folder = Path(name)
+    if name == "-" or not folder.is_dir():
+        return [name]
+    try:
+        # Spark's and other programs' own files begin like this.
+        files = sorted(f for f in folder.iterdir() if f.name[0] not in "._" and table_name(f.name) and f.is_file())
+    except OSError as error:
+        raise FlowcliError(f"{name}: cannot be read: {error.strerror}") from None
+    if not files:
+        endings = f"{', '.join(FORMATS)}, and these with {', '.join(COMPRESSIONS)}"
+        raise UsageError(f"{name}: is a folder without tables ({endings})")
+    return list(map(str, files))
 
 
 def names(text: str | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,13 +34,14 @@ from flowcli.cli.output import messages, write_json, write_text
 from flowcli.errors import DataError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from flowcli.config.schema import Config
     from flowcli.fitting import Fitted
     from flowcli.preparing import Surveyed
     from flowcli.tables.source import InFiles
     from flowcli.tracking import Tracking
+    from flowcli.training.processes import Processes
 
 
 class Tracker(str, Enum):
@@ -106,29 +107,38 @@ def fit(
 
     Example: flowcli fit houses.csv -c maf --context rooms,region -o runs/houses
     """
-    options = config_options(
-        {
-            "--seed": seed,
-            "--max-time": max_time,
-            "--context": context,
-            "--drop": drop,
-            "--kind": kind,
-            "--missing": missing,
-            "--validation": validation,
-            "--test": test,
-            "--encoding": encoding,
-            "--threads": threads,
-        }
-    )
-    tracker = _installed(track)
-    if resume is not None:
-        if config or settings or output or force or options:
-            raise UsageError(
-                "--resume goes on with the run's own config and folder; give only DATA, --device and --track with it"
-            )
-        fitted, folder = _resume(Path(resume), data, device, tracker)
-    else:
-        fitted, folder = _start(sources(data), config, settings or [], options, device, output, force, tracker)
+    from flowcli.training.processes import Processes, place_of_process
+
+    processes = Processes(place_of_process())
+    if not processes.first:
+        messages.level = -1
+    with processes.telling_once():
+        options = config_options(
+            {
+                "--seed": seed,
+                "--max-time": max_time,
+                "--context": context,
+                "--drop": drop,
+                "--kind": kind,
+                "--missing": missing,
+                "--validation": validation,
+                "--test": test,
+                "--encoding": encoding,
+                "--threads": threads,
+            }
+        )
+        tracker = _installed(track)
+        if resume is not None:
+            if config or settings or output or force or options:
+                raise UsageError(
+                    "--resume goes on with the run's own config and folder; "
+                    "give only DATA, --device and --track with it"
+                )
+            fitted, folder = _resume(Path(resume), data, device, tracker, processes)
+        else:
+            fitted, folder = _start(data, config, settings or [], options, device, output, force, tracker, processes)
+    if not processes.first:
+        return
     _tell(fitted, folder)
     if as_json:
         write_json(fitted.metrics)
@@ -146,7 +156,7 @@ def _installed(track: Tracker | None) -> str | None:
 
 
 def _start(
-    files: list[str],
+    data: list[str] | None,
     config: str | None,
     settings: list[str],
     options: dict[str, tuple[str, Any]],
@@ -154,33 +164,71 @@ def _start(
     output: str | None,
     force: bool,
     tracker: str | None,
+    processes: Processes,
 ) -> tuple[Fitted, Path]:
     """Fit into a new run folder, which is removed again when nothing came of it."""
     from flowcli.config.load import load_config
 
     resolved = load_config(config, settings, options)
 
-    from flowcli.runs import claim_run_folder, default_run_folder, occupied, release_run_folder
+    from flowcli.runs import CHECKPOINT, claim_run_folder, default_run_folder, goes_on, occupied, release_run_folder
+    from flowcli.training.processes import together
 
     if output == "-":
         raise UsageError("-o names a folder for the run; its path is what goes to stdout")
-    folder = Path(output) if output else default_run_folder(files[0])
-    made = claim_run_folder(folder, force)
-    try:
-        with occupied(folder):
-            return _fit(files, resolved, device, folder, tracker), folder
-    except BaseException:
-        release_run_folder(made)
-        raise
+    if output is None and processes.place is not None:
+        raise UsageError("under torchrun -o must name the run's folder, which a restart goes on with")
+    with together(processes, device) as own_device, ExitStack() as stack:
+        expected = None
+        with processes.failing_together():
+            files = sources(data)
+            _refuse_stdin(files, processes)
+            folder = Path(output) if output else default_run_folder(files[0])
+            if processes.first:
+                going_on = processes.place is not None and goes_on(folder, force, processes.restarted)
+                made = claim_run_folder(folder, force or going_on)
+                stack.callback(release_run_folder, made)
+                stack.enter_context(occupied(folder))
+                if going_on:
+                    from flowcli.training.checkpoint import read_checkpoint_header
+
+                    expected = read_checkpoint_header(folder / CHECKPOINT).data
+                elif processes.place is not None:
+                    # A restart goes on with what is there.
+                    (folder / CHECKPOINT).unlink(missing_ok=True)
+        return _fit(files, resolved, own_device, folder, tracker, processes, expected), folder
 
 
-def _resume(folder: Path, data: list[str] | None, device: str, tracker: str | None) -> tuple[Fitted, Path]:
+def _refuse_stdin(files: list[str], processes: Processes) -> None:
+    if "-" in files and processes.world > 1:
+        raise UsageError("several processes cannot share standard input: save the table to a file and name it")
+
+
+def _resume(
+    folder: Path, data: list[str] | None, device: str, tracker: str | None, processes: Processes
+) -> tuple[Fitted, Path]:
     """Go on from a run's checkpoint."""
+    from flowcli.training.processes import together
+
+    with together(processes, device) as own_device, ExitStack() as stack:
+        with processes.failing_together():
+            files, config, known = processes.of_first(lambda: _to_resume(folder, data, processes.restarted))
+            files = sources(files)
+            _refuse_stdin(files, processes)
+            if processes.first:
+                from flowcli.runs import occupied
+
+                stack.enter_context(occupied(folder))
+        return _fit(files, config, own_device, folder, tracker, processes, known), folder
+
+
+def _to_resume(folder: Path, data: list[str] | None, restarted: bool) -> tuple[list[str], Config, dict[str, Any]]:
+    """The files and the config of a run that has a checkpoint, and what is known of its data."""
     from flowcli.config.load import is_plain_file
-    from flowcli.runs import CHECKPOINT, is_complete, occupied
+    from flowcli.runs import CHECKPOINT, is_complete
 
     checkpoint = folder / CHECKPOINT
-    if is_complete(folder):
+    if is_complete(folder) and not restarted:
         raise UsageError(f"{folder}: is finished; there is nothing to resume")
     if not checkpoint.is_file():
         raise UsageError(f"{folder}: holds no checkpoint to resume from")
@@ -193,9 +241,7 @@ def _resume(folder: Path, data: list[str] | None, device: str, tracker: str | No
             if file == "-" or not is_plain_file(file):
                 came = "stdin" if file == "-" else f"{file}, which is no plain file"
                 raise UsageError(f"{folder}: its data came from {came}; save the same table to a file and name it")
-    sources(files)
-    with occupied(folder):
-        return _fit(files, header.config, device, folder, tracker, header.data), folder
+    return files, header.config, header.data
 
 
 def _fit(
@@ -204,9 +250,13 @@ def _fit(
     device: str,
     folder: Path,
     tracker: str | None,
+    processes: Processes,
     expected: dict[str, Any] | None = None,
 ) -> Fitted:
-    """Fit, and write the run; with the ``expected`` fingerprint, go on from the folder's checkpoint."""
+    """Fit, and write the run; with the ``expected`` fingerprint, go on from the folder's checkpoint.
+
+    Of several processes the first one writes, and alone has what is expected.
+    """
     messages.note(f"reading {', '.join(files)}")
     from contextlib import closing
 
@@ -222,15 +272,20 @@ def _fit(
     count = asked_threads(config.train.threads) or 1
     use_threads(count)
     config = config.model_copy(update={"train": config.train.model_copy(update={"threads": count})})
-    with _tracked(tracker, folder) as tracking:
+    with _tracked(tracker if processes.first else None, folder) as tracking:
         with closing(InFiles(files, config.data.encoding)) as source:
-            fitted = _fit_source(source, config, device, folder, expected, tracking)
+            fitted = _fit_source(source, config, device, folder, expected, tracking, processes)
         fitted.metrics["run"] = str(folder)
-        write_run(folder, {**fitted.files(), CARD: card(fitted.model.header).encode()}, fitted.metrics)
+        with processes.failing_together():
+            if processes.first:
+                write_run(folder, {**fitted.files(), CARD: card(fitted.model.header).encode()}, fitted.metrics)
+            # Until all is written no process ends well.
+            processes.every(None)
         if tracking is not None:
             tracking.finished(fitted.metrics)
-    # Its config and weights are those of one network.
-    remember(read_tensor_header(folder / MODEL).digest)
+    if processes.first:
+        # Its config and weights are those of one network.
+        remember(read_tensor_header(folder / MODEL).digest)
     return fitted
 
 
@@ -265,7 +320,20 @@ def tell_source(source: InFiles, surveyed: Surveyed, config: Config) -> dict[str
     if not surveyed.whole:
         messages.note(f"{surveyed.rows:,} rows: the columns are measured on a sample of {len(surveyed.index):,}")
     held_out = [file for file in (config.data.validation, config.data.test) if isinstance(file, str)]
-    return fingerprint(source.files, surveyed.rows, names, held_out)
+    return fingerprint(source.files, surveyed.rows, names, held_out, _digests(source.files))
+
+
+def _digests(files: Sequence[str]) -> list[str | None] | None:
+    """The SHA-256 of each file, of which each of several processes takes some."""
+    from flowcli.tables.fingerprint import sha256_of
+    from flowcli.training.processes import current
+
+    processes = current()
+    if processes.world == 1:
+        return None
+    own = range(processes.rank, len(files), processes.world)
+    found = processes.every({number: sha256_of(Path(files[number])) for number in own})
+    return [found[number % processes.world][number] for number in range(len(files))]
 
 
 def _fit_source(
@@ -275,24 +343,26 @@ def _fit_source(
     folder: Path,
     expected: dict[str, Any] | None,
     tracking: Tracking | None,
+    processes: Processes,
 ) -> Fitted:
     """Survey the files, and train on them."""
     from flowcli.cli.progress import FitProgress
     from flowcli.fitting import FitObservers, fit_table
-    from flowcli.preparing import survey_for
+    from flowcli.preparing import share_of, survey_for
     from flowcli.runs import CHECKPOINT
     from flowcli.tables.fingerprint import same_data
 
-    surveyed = survey_for(source, config)
-    files = source.files
-    data = tell_source(source, surveyed, config)
-    if expected is not None and not same_data(expected, data):
-        raise DataError(f"{', '.join(files)}: not the data that {folder} was started with")
+    with processes.failing_together():
+        share = share_of(source, processes)
+        surveyed = survey_for(share, config)
+        data = tell_source(source, surveyed, config)
+        if expected is not None and not same_data(expected, data):
+            raise DataError(f"{', '.join(source.files)}: not the data that {folder} was started with")
     checkpoint = folder / CHECKPOINT
     try:
-        with FitProgress(config.train, checkpoint, data) as progress:
+        with FitProgress(config.train, checkpoint if processes.first else None, data) as progress:
             return fit_table(
-                source,
+                share,
                 config,
                 surveyed=surveyed,
                 device=device,

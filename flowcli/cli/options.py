@@ -63,7 +63,8 @@ Data = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="DATA...",
-        help="CSV, TSV, JSON lines, Parquet or Arrow; gzip, zstd, bz2 and xz are undone; '-' is stdin.",
+        help="CSV, TSV, JSON lines, Parquet or Arrow, or a folder of these; gzip, zstd, bz2 and xz are undone; "
+        "'-' is stdin.",
         show_default=False,
     ),
 ]

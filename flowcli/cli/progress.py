@@ -33,7 +33,8 @@ SECONDS_BETWEEN_LINES = 10.0
 class FitProgress(FitObserver):
     """Tells people what a fit does."""
 
-    def __init__(self, config: TrainConfig, checkpoint: Path, data: dict[str, Any]) -> None:
+    def __init__(self, config: TrainConfig, checkpoint: Path | None, data: dict[str, Any]) -> None:
+        """``checkpoint``: where it is written; ``None`` where another process does."""
         self.config = config
         self.checkpoint_path = checkpoint
         self.data = data
@@ -84,6 +85,8 @@ class FitProgress(FitObserver):
         messages.detail(text)
 
     def checkpoint(self, training: Training | MixtureTraining, config: Config) -> None:
+        if self.checkpoint_path is None:
+            return
         save_checkpoint(self.checkpoint_path, training, config, self.data)
         # From here on, and not before there is room for it, the folder holds this run and no earlier one.
         try:

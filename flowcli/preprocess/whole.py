@@ -27,6 +27,16 @@ class Whole:
     high: float = -math.inf
     categories: set[str] = field(default_factory=set)
 
+    @classmethod
+    def merged(cls, parts: Sequence[Whole]) -> Whole:
+        """What all rows say, of which each part has said what its own rows do: exactly, in any order."""
+        return cls(
+            sum(part.missing for part in parts),
+            min(part.low for part in parts),
+            max(part.high for part in parts),
+            set().union(*(part.categories for part in parts)),
+        )
+
 
 class Statistics:
     """What all rows say of each column that varies, by name, added up chunk by chunk."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from flowcli.tables.streams import BLOCK_BYTES
@@ -25,25 +26,59 @@ _ARROW_FILE = b"ARROW1"
 _ARROW_STREAM = b"\xff\xff\xff\xff"  # no text begins like this
 
 
-def columnar_cells(stream: io.BufferedReader) -> Iterator[pa.Table] | None:
-    """The cells in at least one piece, or ``None`` when the first bytes are those of no such format."""
+def columnar_cells(stream: io.BufferedReader, rows: tuple[int, int] | None = None) -> Iterator[pa.Table] | None:
+    """The cells in at least one piece, or ``None`` when the first bytes are those of no such format.
+
+    ``rows``: only those from the first number up to the second, counted from 0.
+    """
     head = stream.peek(8)
     if head.startswith(_PARQUET):
-        return _parquet(stream)
+        return _parquet(stream, rows)
     if head.startswith(_ARROW_FILE):
-        return _arrow_file(stream)
+        return within(_arrow_file(stream), rows)
     if head.startswith(_ARROW_STREAM):
-        return _arrow_stream(stream)
+        return within(_arrow_stream(stream), rows)
     return None
 
 
-def _parquet(stream: io.BufferedReader) -> Iterator[pa.Table]:
+def parquet_rows(stream: io.BufferedReader) -> int | None:
+    """How many rows a Parquet file says it has; ``None`` if it is none, or can be read only once."""
+    from pyarrow import parquet
+
+    if not stream.peek(8).startswith(_PARQUET) or not stream.seekable():
+        return None
+    return int(parquet.ParquetFile(stream).metadata.num_rows)
+
+
+def within(pieces: Iterator[pa.Table], rows: tuple[int, int] | None) -> Iterator[pa.Table]:
+    """The cells of some rows, in at least one piece."""
+    if rows is None:
+        yield from pieces
+        return
+    (first, stop), start = rows, 0
+    for cells in pieces:
+        some = cells.slice(max(first - start, 0), max(min(stop, start + len(cells)) - max(first, start), 0))
+        start += len(cells)
+        if len(some) or start >= stop:
+            yield some
+        if start >= stop:
+            return
+
+
+def _parquet(stream: io.BufferedReader, rows: tuple[int, int] | None) -> Iterator[pa.Table]:
     from pyarrow import parquet
 
     with _seekable(stream) as file:
         # By default whole row groups are held.
         file_of = parquet.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
-        yield from _tables(file_of.iter_batches(_rows_at_once(file_of.metadata)), file_of.schema_arrow)
+        groups = list(range(file_of.metadata.num_row_groups))
+        if rows is not None:
+            ends = np.cumsum([file_of.metadata.row_group(group).num_rows for group in groups])
+            groups = [group for group in groups if rows[0] < ends[group]]
+            skipped = int(ends[groups[0] - 1]) if groups and groups[0] else 0
+            rows = rows[0] - skipped, rows[1] - skipped
+        batches = file_of.iter_batches(_rows_at_once(file_of.metadata), row_groups=groups)
+        yield from within(_tables(batches, file_of.schema_arrow), rows)
 
 
 def _rows_at_once(metadata: parquet.FileMetaData) -> int:

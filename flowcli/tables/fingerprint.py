@@ -9,16 +9,23 @@ from typing import Any
 
 
 def fingerprint(
-    sources: Sequence[str], rows: int, columns: Sequence[str], held_out: Sequence[str] = ()
+    sources: Sequence[str],
+    rows: int,
+    columns: Sequence[str],
+    held_out: Sequence[str] = (),
+    digests: Sequence[str | None] | None = None,
 ) -> dict[str, Any]:
     """Files, rows, columns, and the SHA-256 of each file's bytes (``None`` for standard input).
 
     Args:
         held_out: the files of validation and test rows, where they are files of their own.
+        digests: those of the files, where they are known.
     """
+    if digests is None:
+        digests = [None if source == "-" else sha256_of(Path(source)) for source in sources]
     return {
         "files": list(sources),
-        "sha256": [None if source == "-" else sha256_of(Path(source)) for source in sources],
+        "sha256": list(digests),
         "rows": rows,
         "columns": list(columns),
         "held_out_sha256": [sha256_of(Path(file)) for file in held_out],

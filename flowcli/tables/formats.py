@@ -20,6 +20,12 @@ TEXT = ("csv", "tsv", "jsonl")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bz2"}
 
 
+def table_name(name: str) -> bool:
+    """Whether a file's name ends as tables' do, compressed or not."""
+    path = Path(name.lower())
+    return path.suffix in FORMATS or (path.suffix in COMPRESSIONS and Path(path.stem).suffix in FORMATS)
+
+
 def output_format(path: str, form: str | None = None) -> tuple[str, str | None]:
     """The format and the compression of a file by its ending, as ``.csv`` or ``.csv.gz``; ``-`` is CSV.
 

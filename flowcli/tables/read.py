@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from flowcli.errors import DataError
-from flowcli.tables.columnar_source import columnar_cells
+from flowcli.tables.columnar_source import columnar_cells, within
 from flowcli.tables.csv_source import csv_cells
 from flowcli.tables.json_source import json_cells
 from flowcli.tables.streams import BLOCK_BYTES, STDIN, as_utf8, opened
@@ -38,7 +38,9 @@ def read_table(sources: Sequence[str], encoding: str = "utf-8") -> Table:
     return concatenate(tables)
 
 
-def read_chunks(source: str, encoding: str = "utf-8", kept: io.FileIO | None = None) -> Iterator[Table]:
+def read_chunks(
+    source: str, encoding: str = "utf-8", kept: io.FileIO | None = None, rows: tuple[int, int] | None = None
+) -> Iterator[Table]:
     """Read one source a chunk at a time; at least one chunk comes, also of a table without rows.
 
     CSV cells come as text, so that nothing is guessed per chunk; the other formats keep their types.
@@ -46,16 +48,18 @@ def read_chunks(source: str, encoding: str = "utf-8", kept: io.FileIO | None = N
     Args:
         encoding: of CSV, TSV and JSON lines; Parquet and Arrow have theirs.
         kept: what standard input was, where it has been read already.
+        rows: only those from the first number up to the second, counted from 0.
 
     Raises:
         UsageError: the file is missing, or standard input is a terminal.
         DataError: the source is empty or damaged, or is not text in this encoding.
     """
     name = "standard input" if source == STDIN else source
-    first_row = 1
+    first_row = 1 if rows is None else 1 + rows[0]
     try:
         with opened(source, kept) as stream:
-            for cells in columnar_cells(stream) or _text_cells(as_utf8(stream, encoding, name), name):
+            pieces = columnar_cells(stream, rows) or within(_text_cells(as_utf8(stream, encoding, name), name), rows)
+            for cells in pieces:
                 check_names(cells.column_names, name, " in the header line")
                 for start in range(0, max(cells.num_rows, 1), ROWS_PER_CHUNK):
                     chunk = cells.slice(start, ROWS_PER_CHUNK)

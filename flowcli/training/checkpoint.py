@@ -15,7 +15,7 @@ from torch import Tensor
 from flowcli.config.load import is_plain_file
 from flowcli.config.schema import Config
 from flowcli.config.stored import checked
-from flowcli.errors import ModelError
+from flowcli.errors import ModelError, UsageError
 from flowcli.files import written_whole
 from flowcli.flows.size import facts_of
 from flowcli.model_file import check_data, checked_json
@@ -78,13 +78,16 @@ def _read(path: Path) -> tuple[CheckpointHeader, dict[str, TensorFacts]]:
     return header, file.tensors
 
 
-def restore_checkpoint(path: Path, training: Training | MixtureTraining) -> None:
+def restore_checkpoint(path: Path, training: Training | MixtureTraining, config: Config | None = None) -> None:
     """Put a checkpoint's state into a training that was set up from the same config and rows.
 
     Raises:
+        UsageError: the ``config`` is another one.
         ModelError: the file is damaged, or is of another architecture.
     """
     header, tensors = _read(path)
+    if config is not None and config != header.config:
+        raise UsageError(f"{path.parent}: was begun with another config; --force begins anew")
     facts = _with_nan(header.progress)
     try:
         training.move_to(facts)

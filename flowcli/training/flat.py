@@ -39,7 +39,8 @@ class FlatParameters:
     def differentiate(self, loss: Tensor) -> list[Tensor]:
         """Set the tensors' gradients, and return them; zero where the loss does not depend on a parameter."""
         members = [parameter for _, group in self._members for parameter in group]
-        gradients = list(torch.autograd.grad(loss, members, allow_unused=True))
+        nothing: list[Tensor | None] = [None] * len(members)
+        gradients = list(torch.autograd.grad(loss, members, allow_unused=True)) if loss.requires_grad else nothing
         for whole, group in self._members:
             own, gradients = gradients[: len(group)], gradients[len(group) :]
             parts = [

@@ -11,6 +11,7 @@ from torch import Tensor
 from flowcli.flows.density import Density
 from flowcli.flows.rows import Rows
 from flowcli.training.batches import generator_at
+from flowcli.training.processes import current
 
 FOLDS = 3
 
@@ -47,10 +48,14 @@ class Folds:
         return (self.part == member % self.count).nonzero().squeeze(-1)
 
     def left_out(self, rows: Rows) -> Rows:
-        """The rows that each density leaves out, ``(k, n, ...)``, of each as many as of the one with the fewest."""
+        """The rows that each density leaves out, ``(k, n, ...)``, of each as many as of the one with the fewest.
+
+        Several processes have a part of them each.
+        """
         places = [self.left_out_by(member) for member in self.numbers.tolist()]
-        fewest = min(map(len, places))
-        each = rows.take(torch.cat([part[:fewest] for part in places]))
+        own = current().part_of(min(map(len, places)))
+        fewest = own.stop - own.start
+        each = rows.take(torch.cat([part[own] for part in places]))
         return Rows(
             *(
                 part.reshape(len(places), fewest, part.shape[1])
@@ -59,8 +64,11 @@ class Folds:
         )
 
 
-def folded_loss(density: Density, rows: Rows, log_det: Tensor, learns: Tensor) -> Tensor:
-    """The mean over an ensemble's densities of their mean negative log-likelihood of the rows that they learn from."""
+def folded_loss(density: Density, rows: Rows, log_det: Tensor, learns: Tensor, own: Tensor | None = None) -> Tensor:
+    """The mean over an ensemble's densities of their mean negative log-likelihood of the rows that they learn from.
+
+    ``own``: which of the batch's rows, of which ``learns`` tells, are here; the part of these is given then.
+    """
     each = density.log_prob_there(rows, log_det)
-    total = torch.where(learns, each, 0.0).sum(-1)
+    total = torch.where(learns if own is None else learns[:, own], each, 0.0).sum(-1)
     return -(total / learns.sum(-1).clamp_min(1)).mean()

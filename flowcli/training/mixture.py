@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from flowcli.config.schema import Member, TrainConfig
-from flowcli.errors import ModelError
+from flowcli.errors import ConfigError, ModelError
 from flowcli.flows.density import TableDensity
 from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
-from flowcli.training.batches import spread_evenly
 from flowcli.training.ensemble import Ensemble, can_be_together
 from flowcli.training.folds import Folds
+from flowcli.training.processes import current
 from flowcli.training.progress import Epoch, Progress
+from flowcli.training.shared_rows import SharedRows, some_of
 from flowcli.training.stacking import stacked_weights
 from flowcli.training.trainer import VALIDATION_CHUNK, Training, resolve, with_noise
 
@@ -54,12 +55,16 @@ class MixtureTraining:
         self,
         density: MixtureDensity,
         mixture: list[Member],
-        training: Rows,
+        training: Rows | SharedRows,
         validation: Rows,
         config: TrainConfig,
         seed: int,
     ) -> None:
-        """``density`` is on the device of the validation rows; its members need not be initialised."""
+        """``density`` is on the device of the validation rows; its members need not be initialised.
+
+        Raises:
+            ConfigError: there are folds of rows of which each process holds a part.
+        """
         self.density = density
         self.training = training
         self.validation = validation
@@ -67,6 +72,11 @@ class MixtureTraining:
         self.config = resolve(config, len(training))
         self.seed = seed
         self.parts = min(self.config.folds or 1, max(1, len(training) // 2))
+        self.processes = current()
+        if self.parts > 1 and isinstance(training, SharedRows):
+            raise ConfigError(
+                ["train.folds: several processes share the rows of a table of this size; data.validation"]
+            )
         self.mixture = mixture
         # Of each member its number among the copies of its entry, from 0: it says which part it leaves out.
         self._copy_numbers = [copy for member in mixture for copy in range(member.copies)]
@@ -82,7 +92,7 @@ class MixtureTraining:
 
     def _groups(self) -> list[Group]:
         groups, first = [], 0
-        tried = self.training.take(torch.arange(min(TRIED_ROWS, len(self.training)))).to(self.device)
+        tried = some_of(self.training, TRIED_ROWS).to(self.device)
         for entry, member in enumerate(self.mixture):
             numbers = tuple(range(first, first + member.copies))
             first += member.copies
@@ -138,7 +148,7 @@ class MixtureTraining:
         """Train from where it stands to the end, and set the weights; as :meth:`Training.run`."""
         while self.at < len(self.groups):
             group = self.groups[self.at]
-            if self._stop_asked and self._current is None:
+            if self._current is None and self.processes.any(self._stop_asked):
                 on_checkpoint(self)
                 return replace(self.progress, stopped_by="interrupt")
             started = time.monotonic()
@@ -165,7 +175,7 @@ class MixtureTraining:
 
     def _start_from_all_rows(self) -> None:
         """What only takes a start from the rows takes it from the held-out ones, too, which have set the weights."""
-        if not len(self.validation) or self._late():
+        if not len(self.validation) or self._late() or isinstance(self.training, SharedRows):
             return
         whole = Rows.concatenated([self.training, self.validation.to(self.training.numbers.device)])
         counted = {number for number, _ in self.density.weighted()}
@@ -173,21 +183,26 @@ class MixtureTraining:
             if not group.epochs:
                 self._initialize([number for number in group.numbers if number in counted], lambda number: whole)
 
+    def _spent(self) -> float:
+        """The seconds that the finished groups took, of several processes by the first one's clock."""
+        return self.processes.of_first(lambda: sum(part.seconds for part in self._finished))
+
     def _late(self) -> bool:
         """Whether what needs no training has had its part of the time; the weights leave out what is left as it is."""
-        spent = sum(part.seconds for part in self._finished)
+        spent = self._spent()
         return self.config.max_time is not None and spent > MOST_TIME_FOR_STARTS * self.config.max_time
 
-    def _initialize(self, numbers: Sequence[int], rows_for: Callable[[int], Rows]) -> None:
+    def _initialize(self, numbers: Sequence[int], rows_for: Callable[[int], Rows | SharedRows]) -> None:
         """Let each of these members take its start from the rows for its number."""
         for number, member in zip(numbers, self._members(numbers), strict=True):
-            rows = rows_for(number)
-            rows = rows.take(spread_evenly(rows, MOST_STARTING_ROWS)).to(self.device)
+            rows = some_of(rows_for(number), MOST_STARTING_ROWS).to(self.device)
             member.initialize(with_noise(member, rows, self.config, self.seed, number)[0])
 
-    def _learned_by(self, number: int) -> Rows:
+    def _learned_by(self, number: int) -> Rows | SharedRows:
         folds = self._folds([number])
-        return self.training if folds is None else self.training.take(folds.learned_by(int(folds.numbers[0])).cpu())
+        if folds is None or isinstance(self.training, SharedRows):
+            return self.training
+        return self.training.take(folds.learned_by(int(folds.numbers[0])).cpu())
 
     def _training_of(self, group: Group) -> Training:
         members = self._members(group.numbers)
@@ -196,9 +211,10 @@ class MixtureTraining:
         if len(members) > 1:
             return Training(Ensemble(members), self.training, self.validation, config, self.seed, folds)
         alone = copy.deepcopy(members[0])
-        if folds is None:
+        if folds is None or isinstance(self.training, SharedRows):
             return Training(alone, self.training, self.validation, config, self.seed + group.numbers[0])
-        left_out = self.training.take(folds.left_out_by(int(folds.numbers[0])).cpu()).to(self.device)
+        places = folds.left_out_by(int(folds.numbers[0])).cpu()
+        left_out = self.training.take(places[self.processes.part_of(len(places))]).to(self.device)
         rows = self._learned_by(group.numbers[0])
         return Training(alone, rows, left_out, config, self.seed + group.numbers[0])
 
@@ -206,7 +222,7 @@ class MixtureTraining:
         """An equal share of the time that is left, in seconds."""
         if self.config.max_time is None:
             return None
-        left = self.config.max_time - sum(part.seconds for part in self._finished)
+        left = self.config.max_time - self._spent()
         return max(left, SHORTEST_TIME) / max(1, sum(bool(other.epochs) for other in self.groups[self.at :]))
 
     def _keep(self, group: Group, trained: TableDensity | Ensemble) -> None:
@@ -220,13 +236,17 @@ class MixtureTraining:
         entry_of = torch.tensor([group.entry for group in self.groups for _ in group.numbers])
         members = self._members(tuple(range(len(entry_of))))
         folds = self._folds(range(len(members)))
-        rows = self.validation if folds is None else self.training.to(self.device)
-        if not len(rows):
+        rows, every = self.validation, None
+        if folds is not None and isinstance(self.training, Rows):
+            every = torch.arange(len(self.training))
+            rows = self.training.take(every[self.processes.part_of(len(every))]).to(self.device)
+        own = torch.stack([_log_prob(member, rows) for member in members], dim=-1).cpu()
+        each = torch.cat(self.processes.every(own))
+        if not len(each):
             return
-        each = torch.stack([_log_prob(member, rows) for member in members], dim=-1).cpu()
         counted = torch.ones_like(each, dtype=torch.bool)
-        if folds is not None:
-            counted = ~folds.learns(torch.arange(len(rows), device=self.device)).T.cpu()
+        if folds is not None and every is not None:
+            counted = ~folds.learns(every.to(self.device)).T.cpu()
             # An entry of few copies leaves out some of the rows only.
             by_each = [counted[:, entry_of == entry].any(-1) for entry in range(len(self.mixture))]
             compared = torch.stack(by_each).all(0)
@@ -307,7 +327,7 @@ def _log_prob(member: TableDensity, rows: Rows) -> Tensor:
             found.append(member.log_prob(part))
         except ModelError:
             found.append(part.numbers.new_full((len(part),), -torch.inf))
-    return torch.cat(found).double()
+    return torch.cat(found).double() if found else rows.numbers.new_empty(0).double()
 
 
 def _mean_density(each: Tensor, counted: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from flowcli.errors import FlowcliError, ModelError
 from flowcli.flows.density import Density, TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.training.adam import Adam
-from flowcli.training.batches import NOISE, Batches, generator_at, spread_evenly
+from flowcli.training.batches import NOISE, Batch, Batches, generator_at
 from flowcli.training.compiling import (
     CompiledLoss,
     StoppedCompiling,
@@ -30,8 +30,10 @@ from flowcli.training.compiling import (
 from flowcli.training.ensemble import Ensemble
 from flowcli.training.flat import FlatParameters
 from flowcli.training.folds import Folds, folded_loss
+from flowcli.training.processes import current
 from flowcli.training.progress import Epoch, Progress
 from flowcli.training.schedule import learning_rate_factor
+from flowcli.training.shared_rows import SharedRows, some_of
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.normalizing import BatchNorm
 
@@ -73,18 +75,25 @@ def resolve(config: TrainConfig, rows: int) -> TrainConfig:
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
-def with_noise(density: Density, rows: Rows, config: TrainConfig, seed: int, *place: int) -> tuple[Rows, Tensor]:
+def with_noise(
+    density: Density, rows: Rows | Batch, config: TrainConfig, seed: int, *place: int
+) -> tuple[Rows, Tensor]:
     """The rows on the real line, spread over their grids and moved by the config's noise, and the log-determinant.
 
-    Both are drawn for this place in the run. Without epochs the rows stay as they are.
+    Both are drawn for this place in the run, for all rows of a batch, whichever of them are here. Without epochs the
+    rows stay as they are.
     """
+    batch = rows if isinstance(rows, Batch) else Batch(rows, torch.empty(0), len(rows))
+    rows, size, own = batch.rows, batch.size, batch.own
     gridded = density.supports.gridded
     if not config.epochs or not (config.noise or gridded):
         return density.on_real_line(rows)
-    shape, device = rows.numbers.shape, rows.numbers.device
+    shape, device = (size, *rows.numbers.shape[1:]), rows.numbers.device
     generator = generator_at(seed, NOISE, *place)
     normals = torch.randn(shape, generator=generator).to(device) * (config.noise or 0.0)
     uniforms = torch.rand(shape, generator=generator).to(device) if gridded else None
+    if own is not None:
+        normals, uniforms = normals[own], None if uniforms is None else uniforms[own]
     return density.on_real_line(rows, uniforms, normals)
 
 
@@ -95,12 +104,15 @@ class Training:
     kept. Of an ensemble each density has its own best epoch, by the rows that it has not learned from. The
     rows of a step depend on the seed, the epoch and the step alone, so that on the CPU the same seed gives the
     same weights, bit for bit, also after a resume, unless ``max_time`` cut the run.
+
+    Several processes each take the step with their part of its rows: they add up the gradients, and with them all that
+    decides how training goes on, so that every one decides the same.
     """
 
     def __init__(
         self,
         density: TableDensity | Ensemble,
-        training: Rows,
+        training: Rows | SharedRows,
         validation: Rows,
         config: TrainConfig,
         seed: int,
@@ -108,16 +120,20 @@ class Training:
     ) -> None:
         """``density`` is initialised, and on the device of the validation rows; the training rows may be elsewhere.
 
-        ``folds``: which training rows the densities of an ensemble leave out; there are no other validation rows then.
+        ``validation``: of several processes, each has its own. ``folds``: which training rows the densities of an
+        ensemble leave out; there are no other validation rows then.
         """
         self.density = density
         self.training = training
         self.device = validation.numbers.device
         self.folds = folds
+        self.processes = current()
         # A label that training had not has no likelihood to compare.
         self.validation = validation.take((validation.labels >= 0).all(-1).nonzero().squeeze(-1))
         if folds is not None:
+            assert isinstance(training, Rows)
             self.validation = folds.left_out(training.to(self.device))
+        self.validated = sum(self.processes.every(self.validation.numbers.shape[-2]))
         self.config = resolve(config, len(training))
         assert self.config.batch_size is not None
         assert self.config.epochs is not None
@@ -125,6 +141,7 @@ class Training:
         self.batches = Batches(training, self.config.batch_size, seed, self.device)
         self.seed = seed
         self.progress = Progress()
+        self.processes.make_alike(density)
         # The weights that are validated and kept: an exponential moving average over the steps.
         self.averaged = copy.deepcopy(density)
         self._flat, self._flat_averaged = (FlatParameters(_decaying_and_not(each)) for each in (density, self.averaged))
@@ -140,9 +157,11 @@ class Training:
         count = density.size if isinstance(density, Ensemble) else 1
         self.progress.best_epochs = [0] * count
         self.progress.best_validation_log_likelihoods = (
-            mean_log_likelihoods(density, self.validation) if len(self.validation) else [-math.inf] * count
+            mean_log_likelihoods(density, self.validation) if self.validated else [-math.inf] * count
         )
         self._stop_asked = False
+        # What all processes knew of the first one's clock, in seconds of training, and of a wish to stop, at a step.
+        self._told_seconds, self._told_stop = 0.0, False
 
     def stop(self) -> None:
         """Ask for an end after the step under way; ``progress.stopped_by`` is then ``interrupt``.
@@ -150,8 +169,18 @@ class Training:
         From a signal's handler it ends compiling, too, which would go on for a minute: nothing of the step is done yet.
         """
         self._stop_asked = True
-        if isinstance(self._loss, CompiledLoss) and self._loss.compiling:
+        # Other processes wait for the step.
+        if isinstance(self._loss, CompiledLoss) and self._loss.compiling and self.processes.world == 1:
             raise StoppedCompiling
+
+    @property
+    def _stops(self) -> bool:
+        """Whether to stop: of several processes, when all know it."""
+        return self._stop_asked if self.processes.world == 1 else self._told_stop
+
+    def _seconds(self, started: float) -> float:
+        """How long training has taken: of several processes, what all know of it."""
+        return time.monotonic() - started if self.processes.world == 1 else self._told_seconds
 
     def run(
         self,
@@ -176,6 +205,7 @@ class Training:
             self._loss = CompiledLoss(self.density, on_detail)
         started = saved = time.monotonic()
         before, cost = progress.seconds, 0.0
+        self._told_seconds = self.processes.of_first(lambda: before)
 
         def save(least_seconds: float) -> None:
             nonlocal saved, cost
@@ -196,7 +226,7 @@ class Training:
             finished = len(progress.epochs)
             with suppress(StoppedCompiling):
                 self._epoch(started - before, partial(save, SECONDS_BETWEEN_CHECKPOINTS))
-            if self._stop_asked:
+            if self._stops:
                 save(0)
                 progress.stopped_by = "interrupt"
                 return progress
@@ -216,21 +246,20 @@ class Training:
         # Steps move running statistics; whatever is validated or kept has them stand still.
         self.density.train()
         out_of_time = False
-        for batch, places in self.batches.of(number, progress.step):
+        for batch in self.batches.of(number, progress.step):
             step = progress.epoch * steps + progress.step
             share = step / (self.epochs * steps)
             if config.max_time is not None:
-                elapsed = time.monotonic() - started
+                elapsed = self._seconds(started)
                 share = max(share, elapsed / config.max_time)
                 out_of_time = elapsed > config.max_time
-            if out_of_time or self._stop_asked or progress.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            if out_of_time or self._stops or progress.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
                 break
             assert config.learning_rate is not None
             factor = learning_rate_factor(step, config.warmup, share, config.decay) * progress.easing
             factor *= CUT**progress.cuts
             progress.learning_rate = config.learning_rate * factor
-            learns = None if self.folds is None else self.folds.learns(places)
-            loss = self._step(with_noise(self.density, batch, config, self.seed, number, progress.step), learns)
+            loss = self._step(batch, with_noise(self.density, batch, config, self.seed, number, progress.step), started)
             progress.step += 1
             if loss is None:
                 progress.skipped_steps += 1
@@ -239,16 +268,16 @@ class Training:
             else:
                 progress.skipped_in_a_row = 0
                 progress.easing = min(1.0, progress.easing * 2 ** (1 / STEPS_TO_RECOVER))
-                progress.epoch_total += loss * len(batch)
-                progress.epoch_rows += len(batch)
+                progress.epoch_total += loss * batch.size
+                progress.epoch_rows += batch.size
             on_step()
-        if self._stop_asked:
+        if self._stops:
             return
         if out_of_time and not progress.step:
             progress.stopped_by = "max_time"
             return
         measure_statistics(self.averaged, self.training, self.device)
-        values = mean_log_likelihoods(self.averaged, self.validation) if len(self.validation) else []
+        values = mean_log_likelihoods(self.averaged, self.validation) if self.validated else []
         best = progress.epoch_rows > 0 and self._keep_better(number, values)
         seconds = time.monotonic() - epoch_started
         progress.epochs.append(
@@ -268,7 +297,7 @@ class Training:
             if not progress.best_epoch and not math.isfinite(progress.best_validation_log_likelihood):
                 raise FlowcliError("training diverged: no step has a finite gradient; lower train.learning_rate")
             progress.stopped_by = "divergence"
-        elif len(self.validation) and number - max(progress.best_epoch, progress.cut_in) >= (config.patience or 0):
+        elif self.validated and number - max(progress.best_epoch, progress.cut_in) >= (config.patience or 0):
             if progress.cuts < (config.cuts or 0):
                 self._cut(number)
             else:
@@ -311,21 +340,22 @@ class Training:
             on_detail(f"training goes on without compiling: {obstacle}")
         return not obstacle
 
-    def _step(self, batch: tuple[Rows, Tensor], learns: Tensor | None = None) -> float | None:
+    def _step(self, batch: Batch, there: tuple[Rows, Tensor], started: float) -> float | None:
         """One step; the batch's mean negative log-likelihood, or ``None`` when it or its gradient is not finite.
 
-        ``learns``: which densities of an ensemble learn from which of the rows, ``(k, n)``. A density that cannot be
-        computed (:class:`ModelError`) is as bad as one that is not finite.
+        ``there``: the rows of the batch that are here, with their noise; ``started``: as in :meth:`_epoch`.
         """
         assert self.optimizer is not None
-        try:
-            loss = self._loss(*batch) if learns is None else folded_loss(self.density, *batch, learns)
-        except ModelError:
-            return None
+        loss = self._loss_of(batch, *there)
         gradients = self._flat.differentiate(loss)
+        told = self._told(loss.detach(), started)
+        self.processes.add([*gradients, told])
+        norms = list(map(torch.linalg.vector_norm, gradients))
         # One look at the device for all.
-        value, *norms = torch.stack([loss.detach(), *map(torch.linalg.vector_norm, gradients)]).tolist()
-        norm = math.hypot(*norms)
+        value, *known = torch.cat([told, torch.stack(norms)]).tolist()
+        norm = math.hypot(*known[-len(norms) :])
+        if self.processes.world > 1:
+            self._told_stop, self._told_seconds = known[0] > 0, known[1]
         if not math.isfinite(value + norm):
             return None
         most = self.config.clip_norm / math.sqrt(len(self.progress.best_epochs))
@@ -337,7 +367,29 @@ class Training:
             for average, last in zip(self._flat_averaged.tensors, self._flat.tensors, strict=True):
                 average.lerp_(last, 1 - self.config.average if self.progress.averaged_steps else 1.0)
         self.progress.averaged_steps += 1
-        return cast(float, value)
+        return float(value)
+
+    def _loss_of(self, batch: Batch, rows: Rows, log_det: Tensor) -> Tensor:
+        """The part that the rows here have in the batch's mean negative log-likelihood, with their noise.
+
+        A density that cannot be computed (:class:`ModelError`) is as bad as one that is not finite.
+        """
+        try:
+            if not len(rows):
+                return rows.numbers.new_zeros(())
+            if self.folds is not None:
+                return folded_loss(self.density, rows, log_det, self.folds.learns(batch.places), batch.own)
+            loss = self._loss(rows, log_det)
+        except ModelError:
+            return rows.numbers.new_full((), math.nan)
+        return loss if batch.own is None else loss * (len(rows) / batch.size)
+
+    def _told(self, loss: Tensor, started: float) -> Tensor:
+        """What is added up with the gradients: the loss, and, of several processes, a wish to stop, and the clock."""
+        if self.processes.world == 1:
+            return loss.reshape(1)
+        seconds = time.monotonic() - started if self.processes.first else 0.0
+        return torch.stack([loss, *loss.new_tensor([float(self._stop_asked), seconds])])
 
     def move_to(self, facts: dict[str, Any]) -> None:
         """Get ready for :meth:`restore`, which takes tensors as :meth:`state` then has them; here nothing is to do."""
@@ -389,7 +441,7 @@ def _decaying_and_not(density: Density) -> list[list[nn.Parameter]]:
 
 
 @torch.no_grad()
-def measure_statistics(density: Density, rows: Rows, device: torch.device) -> None:
+def measure_statistics(density: Density, rows: Rows | SharedRows, device: torch.device) -> None:
     """Set running statistics to those of the rows.
 
     With averaged weights, what a layer sees is not what it saw while it was trained.
@@ -400,21 +452,27 @@ def measure_statistics(density: Density, rows: Rows, device: torch.device) -> No
     density.eval()
     for layer in layers:
         layer.measuring = True
-    density.log_prob(rows.take(spread_evenly(rows, MEASURED_ROWS)).to(device))
+    density.log_prob(some_of(rows, MEASURED_ROWS).to(device))
     for layer in layers:
         layer.measuring = False
 
 
 @torch.inference_mode()
 def mean_log_likelihoods(density: TableDensity | Ensemble, rows: Rows) -> list[float]:
-    """Of each density the mean over rows, in nats, with running statistics as they stand.
+    """Of each density the mean over rows, in nats, with running statistics as they stand; over all processes' rows.
 
     Minus infinity if it cannot be computed. Rows ``(k, n, ...)`` are each density's own.
     """
     density.eval()
+    size, count = density.size if isinstance(density, Ensemble) else 1, rows.numbers.shape[-2]
+    total = torch.zeros(size, dtype=torch.float64)
     try:
-        parts = [density.log_prob(part) for part in rows.chunks(VALIDATION_CHUNK)]
+        if count:
+            parts = [density.log_prob(part) for part in rows.chunks(VALIDATION_CHUNK)]
+            total = torch.cat(parts, dim=-1).double().sum(-1).reshape(-1).cpu()
     except ModelError:
-        return [-math.inf] * (density.size if isinstance(density, Ensemble) else 1)
-    means: list[float] = torch.cat(parts, dim=-1).double().mean(-1).reshape(-1).tolist()
+        total.fill_(-math.inf)
+    sums = torch.cat([total, torch.tensor([float(count)], dtype=torch.float64)])
+    current().add([sums])
+    means: list[float] = (sums[:-1] / sums[-1]).tolist()
     return means

@@ -599,7 +599,7 @@ def test_fit(cli, tmp_path, content, expected, args, file):
     ("args", "words"),
     [
         (["nope.csv"], ["nope.csv: no such file"]),
-        (["."], [".: is a folder"]),
+        (["empty"], ["empty: is a folder without tables"]),
         (["t.csv", "nope.csv"], ["nope.csv: no such file"]),
         (["t.csv", "--test", "nope.csv"], ["nope.csv: no such file"]),
         (["-", "-"], ["stdin", "once"]),
@@ -610,6 +610,7 @@ def test_fit(cli, tmp_path, content, expected, args, file):
 )
 def test_fit_of_what_is_not_there(cli, tmp_path, args, words):
     Path("t.csv").write_text(GOOD)
+    Path("empty").mkdir()
     check_refusal(cli("fit", *args, "-q"), Fails(words, 2))
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 

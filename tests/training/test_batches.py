@@ -9,7 +9,8 @@ import torch
 
 import flowcli.training.batches as batches
 from flowcli.flows.rows import Rows
-from flowcli.training.batches import Batches, spread_evenly
+from flowcli.training.batches import Batches
+from flowcli.training.shared_rows import some_of
 
 from .cases import rows
 
@@ -21,7 +22,7 @@ def numbered(n: int) -> Rows:
 
 
 def seen(source: Batches, epoch: int, first: int = 0) -> list[list[int]]:
-    return [batch.numbers[:, 0].long().tolist() for batch, _ in source.of(epoch, first)]
+    return [batch.rows.numbers[:, 0].long().tolist() for batch in source.of(epoch, first)]
 
 
 @pytest.fixture(params=[False, True], ids=["kept", "in blocks"])
@@ -49,8 +50,8 @@ def test_every_row_is_seen_once_an_epoch(blocks: bool, n: int) -> None:
 def test_places_are_those_in_the_table(blocks: bool, n: int) -> None:
     table = numbered(n)
     for epoch in (1, 2):
-        for batch, places in Batches(table, 10, 0, CPU).of(epoch):
-            assert torch.equal(batch.numbers, table.numbers[places])
+        for batch in Batches(table, 10, 0, CPU).of(epoch):
+            assert torch.equal(batch.rows.numbers, table.numbers[batch.places])
 
 
 def test_an_epoch_goes_on_from_any_step(blocks: bool) -> None:
@@ -69,7 +70,7 @@ def test_blocks_come_from_all_over_a_sorted_table(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(batches, "BLOCK_ROWS", 10)
     monkeypatch.setattr(batches, "BLOCKS_MIXED", 25)
     source = Batches(numbered(100_000), 100, 0, CPU)
-    means = torch.tensor([float(batch.numbers.mean()) for batch, _ in source.of(1)])
+    means = torch.tensor([float(batch.rows.numbers.mean()) for batch in source.of(1)])
     # A batch has rows of 25 blocks: its mean has a standard error of 100,000 / sqrt(12 * 25) at the most.
     assert (means - 50_000).abs().max() < 5 * 100_000 / (12 * 25) ** 0.5
     # Batches of neighbouring blocks would be anywhere.
@@ -77,5 +78,5 @@ def test_blocks_come_from_all_over_a_sorted_table(monkeypatch: pytest.MonkeyPatc
 
 
 def test_rows_spread_evenly() -> None:
-    assert spread_evenly(numbered(10), 3).tolist() == [0, 4, 8]
-    assert spread_evenly(numbered(3), 10).tolist() == [0, 1, 2]
+    assert some_of(numbered(10), 3).numbers[:, 0].tolist() == [0, 4, 8]
+    assert some_of(numbered(3), 10).numbers[:, 0].tolist() == [0, 1, 2]

@@ -16,6 +16,7 @@ from flowcli.errors import FlowcliError
 from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
+from flowcli.training.batches import Batch
 from flowcli.training.progress import Epoch
 from flowcli.training.trainer import Training, mean_log_likelihoods, resolve
 from flowcli.transforms.continuous import Field
@@ -121,15 +122,15 @@ def test_the_learning_rate_is_eased_and_recovers() -> None:
     config = train_config(epochs=1, decay="none", learning_rate=1e-3)
     training = Training(start_from, training_rows, banana(60, 1), config, 0)
     # The tenth and the eleventh step of a hundred.
-    for batch, _ in list(itertools.islice(training.batches.of(1), 9, 11)):
-        for row in batch.numbers:
+    for batch in list(itertools.islice(training.batches.of(1), 9, 11)):
+        for row in batch.rows.numbers:
             training_rows.numbers[(training_rows.numbers == row).all(-1)] = math.nan
     rates: list[float] = []
     step = training._step
 
-    def noted(batch: tuple[Rows, torch.Tensor], learns: torch.Tensor | None) -> float | None:
+    def noted(batch: Batch, there: tuple[Rows, torch.Tensor], started: float) -> float | None:
         rates.append(training.progress.learning_rate)
-        return step(batch, learns)
+        return step(batch, there, started)
 
     training._step = noted  # type: ignore[method-assign]
     assert training.run().skipped_steps == 2
@@ -146,8 +147,8 @@ def test_bad_steps_in_a_row_end_a_long_epoch(validated: int) -> None:
     training_rows = banana(10_000, 0)
     start_from = density(training_rows, "affine_autoregressive")
     training = Training(start_from, training_rows, banana(validated, 1), train_config(batch_size=20), 0)
-    for batch, _ in list(itertools.islice(training.batches.of(1), 50, 500)):
-        for row in batch.numbers:
+    for batch in list(itertools.islice(training.batches.of(1), 50, 500)):
+        for row in batch.rows.numbers:
             training_rows.numbers[(training_rows.numbers == row).all(-1)] = math.nan
     start = training.progress.best_validation_log_likelihood
     progress = training.run()
