@@ -169,7 +169,8 @@ def opened(odd, tmp_path_factory):
         browser = playwright.chromium.launch_persistent_context(profile, **options)
         page = browser.new_page()
         page.set_default_timeout(120_000)
-        page.on("console", lambda message: said.append(message.text))
+        # Bokeh tells how long it took.
+        page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda request: asked.append(request.url))
