@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -158,18 +158,18 @@ class Processes:
                 for tensor in filter(torch.is_floating_point, module.state_dict().values()):
                     distributed.broadcast(tensor, 0)
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors ``(n,)`` of one type by their sums over all processes, bit for bit the same in each."""
-        if self.world > 1:
-            import torch
-            from torch import distributed
+    def sums(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The sums over all processes of tensors ``(n,)`` of one type, bit for bit the same in each."""
+        if self.world == 1:
+            return tensors
+        import torch
+        from torch import distributed
 
-            # All in one message.
-            sent = torch.cat([*tensors])
-            with self._connected():
-                distributed.all_reduce(sent)
-                for tensor, total in zip(tensors, torch.split(sent, [*map(len, tensors)]), strict=True):
-                    tensor.copy_(total)
+        # All in one message.
+        sent = torch.cat(tensors)
+        with self._connected():
+            distributed.all_reduce(sent)
+        return list(torch.split(sent, [*map(len, tensors)]))
 
 
 _current = Processes()
