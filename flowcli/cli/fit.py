@@ -107,36 +107,39 @@ def fit(
 
     Example: flowcli fit houses.csv -c maf --context rooms,region -o runs/houses
     """
-    from flowcli.training.processes import Processes, place_of_process
+    from flowcli.training.processes import Processes, place_of_process, together
 
     processes = Processes(place_of_process())
     if not processes.first:
         messages.level = -1
-    with processes.telling_once():
-        options = config_options(
-            {
-                "--seed": seed,
-                "--max-time": max_time,
-                "--context": context,
-                "--drop": drop,
-                "--kind": kind,
-                "--missing": missing,
-                "--validation": validation,
-                "--test": test,
-                "--encoding": encoding,
-                "--threads": threads,
-            }
-        )
-        tracker = _installed(track)
-        if resume is not None:
-            if config or settings or output or force or options:
+    with processes.telling_once(), together(processes, device) as own_device:
+        with processes.failing_together():
+            options = config_options(
+                {
+                    "--seed": seed,
+                    "--max-time": max_time,
+                    "--context": context,
+                    "--drop": drop,
+                    "--kind": kind,
+                    "--missing": missing,
+                    "--validation": validation,
+                    "--test": test,
+                    "--encoding": encoding,
+                    "--threads": threads,
+                }
+            )
+            tracker = _installed(track)
+            if resume is not None and (config or settings or output or force or options):
                 raise UsageError(
                     "--resume goes on with the run's own config and folder; "
                     "give only DATA, --device and --track with it"
                 )
-            fitted, folder = _resume(Path(resume), data, device, tracker, processes)
+        if resume is not None:
+            fitted, folder = _resume(Path(resume), data, own_device, tracker, processes)
         else:
-            fitted, folder = _start(data, config, settings or [], options, device, output, force, tracker, processes)
+            fitted, folder = _start(
+                data, config, settings or [], options, own_device, output, force, tracker, processes
+            )
     if not processes.first:
         return
     _tell(fitted, folder)
@@ -167,36 +170,35 @@ def _start(
     processes: Processes,
 ) -> tuple[Fitted, Path]:
     """Fit into a new run folder, which is removed again when nothing came of it."""
-    from flowcli.config.load import load_config
-
-    resolved = load_config(config, settings, options)
-
-    from flowcli.runs import CHECKPOINT, claim_run_folder, default_run_folder, goes_on, occupied, release_run_folder
-    from flowcli.training.processes import together
-
-    if output == "-":
-        raise UsageError("-o names a folder for the run; its path is what goes to stdout")
-    if output is None and processes.place is not None:
-        raise UsageError("under torchrun -o must name the run's folder, which a restart goes on with")
-    with together(processes, device) as own_device, ExitStack() as stack:
+    with ExitStack() as stack:
         expected = None
         with processes.failing_together():
             files = sources(data)
+            from flowcli.config.load import load_config
+
+            resolved = load_config(config, settings, options)
+
+            from flowcli import runs
+
+            if output == "-":
+                raise UsageError("-o names a folder for the run; its path is what goes to stdout")
+            if output is None and processes.place is not None:
+                raise UsageError("under torchrun -o must name the run's folder, which a restart goes on with")
             _refuse_stdin(files, processes)
-            folder = Path(output) if output else default_run_folder(files[0])
+            folder = Path(output) if output else runs.default_run_folder(files[0])
             if processes.first:
-                going_on = processes.place is not None and goes_on(folder, force, processes.restarted)
-                made = claim_run_folder(folder, force or going_on)
-                stack.callback(release_run_folder, made)
-                stack.enter_context(occupied(folder))
+                going_on = processes.place is not None and runs.goes_on(folder, force, processes.restarted)
+                made = runs.claim_run_folder(folder, force or going_on)
+                stack.callback(runs.release_run_folder, made)
+                stack.enter_context(runs.occupied(folder))
                 if going_on:
                     from flowcli.training.checkpoint import read_checkpoint_header
 
-                    expected = read_checkpoint_header(folder / CHECKPOINT).data
+                    expected = read_checkpoint_header(folder / runs.CHECKPOINT).data
                 elif processes.place is not None:
                     # A restart goes on with what is there.
-                    (folder / CHECKPOINT).unlink(missing_ok=True)
-        return _fit(files, resolved, own_device, folder, tracker, processes, expected), folder
+                    (folder / runs.CHECKPOINT).unlink(missing_ok=True)
+        return _fit(files, resolved, device, folder, tracker, processes, expected), folder
 
 
 def _refuse_stdin(files: list[str], processes: Processes) -> None:
@@ -208,9 +210,7 @@ def _resume(
     folder: Path, data: list[str] | None, device: str, tracker: str | None, processes: Processes
 ) -> tuple[Fitted, Path]:
     """Go on from a run's checkpoint."""
-    from flowcli.training.processes import together
-
-    with together(processes, device) as own_device, ExitStack() as stack:
+    with ExitStack() as stack:
         with processes.failing_together():
             files, config, known = processes.of_first(lambda: _to_resume(folder, data, processes.restarted))
             files = sources(files)
@@ -219,7 +219,7 @@ def _resume(
                 from flowcli.runs import occupied
 
                 stack.enter_context(occupied(folder))
-        return _fit(files, config, own_device, folder, tracker, processes, known), folder
+        return _fit(files, config, device, folder, tracker, processes, known), folder
 
 
 def _to_resume(folder: Path, data: list[str] | None, restarted: bool) -> tuple[list[str], Config, dict[str, Any]]:

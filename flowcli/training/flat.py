@@ -49,3 +49,8 @@ class FlatParameters:
             ]
             whole.grad = torch.cat(parts)
         return [cast(Tensor, whole.grad) for whole in self.tensors]
+
+    def set_gradients(self, gradients: Sequence[Tensor]) -> None:
+        """Set those of the tensors, in order."""
+        for whole, gradient in zip(self.tensors, gradients, strict=True):
+            whole.grad = gradient

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -63,6 +64,7 @@ class Processes:
         self.rank, self.world = (0, 1) if place is None else (place.rank, place.world)
         # Of an error that several have, one tells.
         self._tells = self.first
+        self._lost = False
 
     @property
     def first(self) -> bool:
@@ -101,7 +103,7 @@ class Processes:
         try:
             yield
         except FlowcliError as error:
-            if self.world > 1:
+            if self.world > 1 and not self._lost:
                 self._exchange(None, error)
             raise
 
@@ -123,7 +125,7 @@ class Processes:
         from torch import distributed
 
         found: list[Any] = [None] * self.world
-        with _connected():
+        with self._connected():
             distributed.all_gather_object(found, (value, None if error is None else error.exit_code))
         statuses = [status for _, status in found]
         failed = [rank for rank, status in enumerate(statuses) if status is not None]
@@ -131,30 +133,43 @@ class Processes:
             return [each for each, _ in found]
         self._tells = self.rank == failed[0]
         if error is not None and self._tells:
+            # torchrun ends this process when it sees that another has ended; the error is to be told before.
+            if hasattr(signal, "pthread_sigmask"):
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             raise error
         raise SystemExit(statuses[failed[0]])
 
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """A process that has gone is an error here, which Gloo and NCCL tell each in their own way."""
+        try:
+            yield
+        except RuntimeError as error:
+            self._lost = True
+            raise FlowcliError(f"a process of this training is gone, and this one ends: {_first_line(error)}") from None
+
     def make_alike(self, module: nn.Module) -> None:
-        """Give the module the first process's parameters and buffers."""
-        if self.world > 1:
-            from torch import distributed
-
-            with _connected():
-                for tensor in module.state_dict().values():
-                    distributed.broadcast(tensor, 0)
-
-    def add(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors ``(n,)`` of one type by their sums over all processes, bit for bit the same in each."""
+        """Give the module the first process's numbers; what is whole, as orders of columns, comes from the seed."""
         if self.world > 1:
             import torch
             from torch import distributed
 
-            # All in one message.
-            sent = torch.cat([*tensors])
-            with _connected():
-                distributed.all_reduce(sent)
-                for tensor, total in zip(tensors, torch.split(sent, [*map(len, tensors)]), strict=True):
-                    tensor.copy_(total)
+            with self._connected():
+                for tensor in filter(torch.is_floating_point, module.state_dict().values()):
+                    distributed.broadcast(tensor, 0)
+
+    def sums(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The sums over all processes of tensors ``(n,)`` of one type, bit for bit the same in each."""
+        if self.world == 1:
+            return tensors
+        import torch
+        from torch import distributed
+
+        # All in one message.
+        sent = torch.cat(tensors)
+        with self._connected():
+            distributed.all_reduce(sent)
+        return list(torch.split(sent, [*map(len, tensors)]))
 
 
 _current = Processes()
@@ -181,13 +196,18 @@ def together(processes: Processes, device: str) -> Iterator[str]:
         return
     import torch
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
-    chosen = _device_of(processes.place, device)
+    place = processes.place
+    chosen = _device_of(place, device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
     try:
-        distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+        store, rank, world = next(rendezvous("env://", timeout=LONGEST_WAIT))
+        # After a restart torchrun's store still has the addresses of those that are gone.
+        store = distributed.distributed_c10d.PrefixStore(f"flowcli/{place.restarts}/{world}", store)
+        distributed.init_process_group(backend, timeout=LONGEST_WAIT, rank=rank, world_size=world, store=store)
     except (RuntimeError, ValueError) as error:
         raise FlowcliError(f"torchrun's processes do not find each other: {_first_line(error)}") from None
     before, _current = _current, processes
@@ -213,15 +233,6 @@ def _device_of(place: Place, name: str) -> torch.device:
             "or --device cpu"
         )
     return torch.device("cuda", place.local_rank)
-
-
-@contextmanager
-def _connected() -> Iterator[None]:
-    """A process that has gone is an error here, which Gloo and NCCL tell each in their own way."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise FlowcliError(f"a process of this training is gone, and this one ends: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:

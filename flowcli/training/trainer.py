@@ -347,9 +347,9 @@ class Training:
         """
         assert self.optimizer is not None
         loss = self._loss_of(batch, *there)
-        gradients = self._flat.differentiate(loss)
-        told = self._told(loss.detach(), started)
-        self.processes.add([*gradients, told])
+        own = self._flat.differentiate(loss)
+        *gradients, told = self.processes.sums([*own, self._told(loss.detach(), started)])
+        self._flat.set_gradients(gradients)
         norms = list(map(torch.linalg.vector_norm, gradients))
         # One look at the device for all.
         value, *known = torch.cat([told, torch.stack(norms)]).tolist()
@@ -472,7 +472,6 @@ def mean_log_likelihoods(density: TableDensity | Ensemble, rows: Rows) -> list[f
             total = torch.cat(parts, dim=-1).double().sum(-1).reshape(-1).cpu()
     except ModelError:
         total.fill_(-math.inf)
-    sums = torch.cat([total, torch.tensor([float(count)], dtype=torch.float64)])
-    current().add([sums])
-    means: list[float] = (sums[:-1] / sums[-1]).tolist()
+    total, rows_in_all = current().sums([total, torch.tensor([float(count)], dtype=torch.float64)])
+    means: list[float] = (total / rows_in_all).tolist()
     return means

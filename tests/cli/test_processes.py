@@ -45,17 +45,16 @@ def processes(folder: Path, count: int, *args: object, before: str = "", restart
     (folder / "program.py").write_text(before + MAIN)
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     command = [sys.executable, *torchrun, f"--max-restarts={restarts}", "program.py", "fit", *map(str, args)]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    return subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def ended(process: subprocess.Popen[bytes]) -> Ended:
     try:
-        out, err = process.communicate(timeout=100)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        # It ends its processes, which are no part of its group.
+        process.terminate()
+        raise
     return Ended(process.returncode, out.decode(), err.decode())
 
 
@@ -129,7 +128,7 @@ def test_many_processes_train_as_one_does(folder: Path, count: int, data: str, b
 
 
 def test_a_killed_process_costs_nothing_but_time(folder: Path) -> None:
-    args = ["t.csv", *FIT, "-s", "train.epochs=40"]
+    args = ["t.csv", *FIT, "-s", "train.epochs=15"]
     whole = alone(folder, *args, "-o", "whole")
     assert whole.status == 0, whole.err
     run = folder / "killed"
@@ -147,7 +146,7 @@ def test_a_killed_process_costs_nothing_but_time(folder: Path) -> None:
     assert "going on in epoch" in done.err
     one, other = (metrics(each)["test_log_likelihood"] for each in (folder / "whole", run))
     assert abs(one["mean"] - other["mean"]) < one["standard_error"]
-    assert len(pd.read_csv(run / "history.csv")) == 40
+    assert len(pd.read_csv(run / "history.csv")) == 15
 
 
 def _when_trained_a_little(torchrun: int, run: Path) -> int:
@@ -183,9 +182,7 @@ def _environment(process: int) -> bytes:
 @pytest.mark.parametrize(
     ("args", "status", "message"),
     [
-        (["t.csv", "-s", "train.epochs=x", "-o", "no"], 2, "train.epochs"),
         (["t.csv"], 2, "-o must name the run's folder"),
-        (["nowhere.csv", "-o", "no"], 2, "nowhere.csv: no such file"),
         (["odd.csv", "-o", "no"], 1, "odd.csv: row 3: has 3 cells, the header has 2"),
         (["t.csv", "-o", "no", "-s", "flow.transforms=[batchnorm]"], 2, "batchnorm"),
     ],
