@@ -180,7 +180,7 @@ USAGE_ERRORS = [
     (["show", "nowhere"], "nowhere: no such run"),
     (["show", "taken"], "taken"),
     (["score", "nowhere.csv"], "nowhere.csv: no such file"),
-    (["score", "."], "folder"),
+    (["score", "taken"], "taken: is a folder without tables"),
     (["score", "t.csv"], "no model"),
     (["score", "t.csv", "-m", "nowhere"], "nowhere: no such run"),
     (["score", "t.csv", "-m", "taken"], "taken"),
