@@ -245,4 +245,5 @@ def test_the_family_is_that_of_the_transform(opened, values):
 def test_it_fits_the_screen(opened, width):
     page, _, _ = opened
     page.set_viewport_size({"width": width, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # Pictures follow the window a moment later.
+    page.wait_for_function(f"document.documentElement.scrollWidth <= {width}")
