@@ -21,8 +21,10 @@ COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
 LARGE_COMPONENTS = (1, 32, 64, 128)
 # Their start takes time as this product of rows and squared columns; where it is far less there are more copies.
 ROWS_TIMES_SQUARED_COLUMNS = 1_000_000
-MOST_COPIES = 8
+MOST_COPIES = 12
 ROWS_FOR_A_COMPONENT = 15
+# Mixtures given a context have so many: a few, as their networks can bend each.
+CONDITIONAL_COMPONENTS = 4
 LARGE_ROWS = 25_000
 LEARNING_RATE = 16e-3
 PATIENCE, CUTS = 10, 3
@@ -31,11 +33,14 @@ SECONDS_FOR_A_LAYER = 10e-3
 SECONDS_FOR_A_NUMBER = 0.9e-6
 SECONDS_FOR_ITS_UNITS = 8e-9
 SECONDS_FOR_A_THOUSAND_ROWS = 40.0
-# For tables of up to so many rows.
+# For tables of up to so many rows, and each kind of flow.
 MOST_SECONDS = ((1_000, 40.0), (20_000, 250.0), (50_000, 500.0))
+KINDS_WITH_CONTEXT = 2
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 1000
 # An epoch has about so many batches: side by side, small ones take as long as larger ones.
 BATCHES_OF_A_MIXTURE = 6
+# Networks of a context learn its rows by heart; the noise of smaller batches keeps them from it.
+LARGEST_BATCH, LARGEST_CONDITIONAL_BATCH = 512, 256
 
 
 def with_split(config: Config, rows: int) -> Config:
@@ -80,7 +85,8 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
     """Flows that start differently, and mixtures of normals of many sizes; held-out rows decide what each counts.
 
     Small tables get many small flows, large ones a few large ones. Only tables of numbers alone have mixtures of
-    normals, which depend on nothing; where there is a context, some flows have a base that depends on it.
+    normals, which depend on nothing; where there is a context, some flows have a base that depends on it, and there
+    are mixture density networks.
     """
     members: list[dict[str, Any]] = []
     features = len(layout.numbers)
@@ -97,8 +103,13 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
     members.append({"copies": _copies(rows), **default_chain(rows, features)})
     if features and layout.context:
         # Of another kind in all that can differ: what one cannot learn from few rows, the other may.
-        base = {"conditional_normal": {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}}
+        network: dict[str, Any] = {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}
+        base = {"conditional_normal": network}
         members.append({"copies": _copies(rows), **default_chain(rows, features, "silu"), "base": base})
+        if all(state is None for state in layout.states):
+            # They take far less time than the flows.
+            base = {"conditional_gaussian_mixture": {"components": CONDITIONAL_COMPONENTS, **network}}
+            members.append({"copies": 2 * _copies(rows), "transforms": [], "base": base})
     return FlowConfig.model_validate({"mixture": members})
 
 
@@ -133,13 +144,13 @@ def default_training(config: TrainConfig, rows: int, layout: Layout) -> TrainCon
     The time is guessed from the sizes alone, so that a second fit does the same.
     """
     layers, width = _size(rows)
-    batch_size = config.batch_size or min(512, max(16, 2 ** round(math.log2(rows / BATCHES_OF_A_MIXTURE))))
+    most = LARGEST_CONDITIONAL_BATCH if layout.context else LARGEST_BATCH
+    batch_size = config.batch_size or min(most, max(16, 2 ** round(math.log2(rows / BATCHES_OF_A_MIXTURE))))
     features = len(layout.modelled)
     numbers = batch_size * _copies(rows) * layers * max(1, features)
     step = SECONDS_FOR_A_LAYER * layers + (SECONDS_FOR_A_NUMBER + SECONDS_FOR_ITS_UNITS * width) * numbers
-    step *= 2 if layout.context else 1
     # With a limit of the user's the clock decides, and the epochs are more than it will allow.
-    seconds = _seconds(rows, features) if config.max_time is None else 2 * config.max_time
+    seconds = _seconds(rows, layout) if config.max_time is None else 2 * config.max_time
     epochs = max(FEWEST_EPOCHS, round(seconds / step / math.ceil(rows / batch_size)))
     chosen = {
         "batch_size": batch_size,
@@ -151,11 +162,12 @@ def default_training(config: TrainConfig, rows: int, layout: Layout) -> TrainCon
     return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
-def _seconds(rows: int, features: int) -> float:
+def _seconds(rows: int, layout: Layout) -> float:
     """What training may take: it grows more slowly than the rows, and some with the columns."""
     most = next((seconds for up_to, seconds in MOST_SECONDS if rows <= up_to), math.inf)
+    most /= KINDS_WITH_CONTEXT if layout.context else 1
     seconds = SECONDS_FOR_A_THOUSAND_ROWS * math.pow(max(1.0, rows / 1000), 0.6)
-    return min(most, seconds * math.sqrt(max(1.0, features / 10)))
+    return min(most, seconds * math.sqrt(max(1.0, len(layout.numbers) / 10)))
 
 
 def mixes_all_columns(flow: FlowConfig | None) -> list[str]:

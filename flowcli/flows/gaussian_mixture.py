@@ -55,15 +55,22 @@ class GaussianMixture(Base):
         nn.init.normal_(self.parameters_of.free[:, 1 : 1 + features])
         # Where the search for clusters begins.
         self.seed = int(torch.randint(2**31, (), device="cpu"))
-        self.register_buffer("below", torch.tril_indices(features, features, -1), persistent=False)
+        below = torch.tril_indices(features, features, -1)
+        self.register_buffer("below", below, persistent=False)
+        # Which of B's entries, with a zero behind them, is at each place of the matrix, row by row.
+        places = torch.full((features, features), below.shape[1])
+        places[below[0], below[1]] = torch.arange(below.shape[1])
+        self.register_buffer("places", places.flatten(), persistent=False)
 
     below: Tensor
+    places: Tensor
 
     def _resolved(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Log-weights ``(..., k)``, locations and log-scales ``(..., k, d)``, and ``B`` ``(..., k, d, d)``."""
         weights, locations, scales, entries = torch.split(self.parameters_of.given(context), self.sizes, dim=-1)
-        factor = entries.new_zeros(*entries.shape[:-1], self.features, self.features)
-        factor[..., self.below[0], self.below[1]] = entries
+        # Not put in place, so that members of a mixture can be trained side by side.
+        factor = torch.index_select(nn.functional.pad(entries, (0, 1)), -1, self.places)
+        factor = factor.reshape(*entries.shape[:-1], self.features, self.features)
         return torch.log_softmax(weights.squeeze(-1), dim=-1), locations, soft_clip(scales, BOUND), factor
 
     def _each(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:

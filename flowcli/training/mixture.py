@@ -254,13 +254,12 @@ class MixtureTraining:
         by_entry = torch.stack(
             [_mean_density(each, counted & (entry_of == entry)) for entry in range(len(self.mixture))], dim=-1
         )
+        of_entries = stacked_weights(by_entry)
+        self.held_out_log_prob = torch.logsumexp(by_entry + torch.log(of_entries), dim=-1)
+        weights = (of_entries / torch.bincount(entry_of, minlength=len(self.mixture)))[entry_of]
         if folds is None:
-            weights = stacked_weights(each)
+            weights = stacked_weights(each, weights)
             self.held_out_log_prob = torch.logsumexp(each + torch.log(weights), dim=-1)
-        else:
-            of_entries = stacked_weights(by_entry)
-            self.held_out_log_prob = torch.logsumexp(by_entry + torch.log(of_entries), dim=-1)
-            weights = (of_entries / torch.bincount(entry_of, minlength=len(self.mixture)))[entry_of]
         self.density.weights.copy_(weights)
         self.entry_log_likelihoods = by_entry.mean(0).tolist()
 

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 from torch import Tensor
 
-from flowcli.training.stacking import MOST_LOST, SMALLEST_WEIGHT, stacked_weights
+from flowcli.training.stacking import MOST_LOST, PRIOR_ROWS, SMALLEST_WEIGHT, stacked_weights
 
 IMPOSSIBLE = -torch.inf
 
@@ -103,3 +103,18 @@ def test_what_a_row_cannot_do_without_keeps_its_weight(without_it: float) -> Non
     weights = stacked_weights(log_probs)
     assert 0 < float(weights[1]) < SMALLEST_WEIGHT
     assert mean(log_probs, weights) > best_by_scipy(log_probs.clamp_min(-1e6)) - MOST_LOST
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_expected_weights_count_as_rows(seed: int) -> None:
+    log_probs = random_log_probs(seed, 40, 3)
+    expected = np.array([0.5, 0.3, 0.2])
+
+    def loss(logits: np.ndarray) -> float:
+        weights = softmax(logits)
+        return -40 * mean(log_probs, weights) - PRIOR_ROWS * float(expected @ np.log(weights))
+
+    best = softmax(minimize(loss, np.zeros(3), method="BFGS").x)
+    assert stacked_weights(log_probs, torch.from_numpy(expected)).tolist() == pytest.approx(best, abs=1e-3)
+    # No row says anything.
+    assert stacked_weights(torch.zeros(0, 3), torch.from_numpy(expected)).tolist() == expected.tolist()
