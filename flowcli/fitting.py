@@ -36,6 +36,7 @@ from flowcli.model import Model
 from flowcli.model_file import ModelHeader
 from flowcli.preparing import Prepared, Surveyed, prepare, survey_for
 from flowcli.runs import CHECKPOINT, CONFIG, HISTORY, MODEL, TEST_SCORES
+from flowcli.tables.arrays import integers, numbers
 from flowcli.tables.columns import Column
 from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, TableSource
 from flowcli.tables.table import Table
@@ -359,7 +360,11 @@ def test_scores_csv(rows: npt.NDArray[np.int64], log_prob: npt.NDArray[np.float6
     """``test_scores.csv``."""
     text = io.BytesIO(b"row,log_prob\n")
     text.seek(0, io.SEEK_END)
-    pa.csv.write_csv(pa.table([rows, log_prob], ["row", "log_prob"]), text, pa.csv.WriteOptions(include_header=False))
+    pa.csv.write_csv(
+        pa.table([integers(rows), numbers(log_prob)], ["row", "log_prob"]),
+        text,
+        pa.csv.WriteOptions(include_header=False),
+    )
     return text.getvalue()
 
 
