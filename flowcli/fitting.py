@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import math
 import platform
@@ -339,9 +340,13 @@ def _gaussian(prepared: Prepared) -> npt.NDArray[np.float64]:
     return np.concatenate([baseline.log_prob(each) for each in rows])
 
 
+@functools.cache
+def _version(package: str) -> str:
+    return version(package)
+
+
 def _versions() -> dict[str, str]:
-    packages = ("torch", "pyro-ppl", "numpy", "pyarrow")
-    found = {package: version(package) for package in packages}
+    found = {package: _version(package) for package in ("torch", "pyro-ppl", "numpy", "pyarrow")}
     return {"flowcli": __version__, "python": platform.python_version(), **found}
 
 
