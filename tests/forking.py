@@ -2,13 +2,12 @@
 
 A step of a state test or of a fault test costs tens of milliseconds instead of the three seconds that torch takes to
 load. Each run is a process of its own, with its own folder, environment and files 0, 1 and 2, so it can be killed,
-stopped, watched, or started without a stdout. What it does not have of its own: the imports, the command line as Typer
-builds it, and the interpreter's end, of which only the last flush is done.
+stopped, watched, or started without a stdout. What it does not have of its own: the imports, and the interpreter's
+end, of which only the last flush is done.
 """
 
 from __future__ import annotations
 
-import functools
 import gc
 import importlib
 import json
@@ -186,17 +185,12 @@ def _serve(connection: socket.socket) -> None:
 
     import pandas  # noqa: F401
     import torch._dynamo  # which torch itself imports at the first step of an optimiser
-    import typer.main
 
     import flowcli
-    from flowcli.cli.app import app
 
     torch.set_num_threads(1)
     for module in pkgutil.walk_packages(flowcli.__path__, "flowcli."):
         importlib.import_module(module.name)
-    # The command line is built once, too, from what Typer is told of it.
-    typer.main.get_command = functools.cache(typer.main.get_command)
-    typer.main.get_command(app)
     os.environ.clear()
     # As the program sets it first of all.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
