@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import math
 import platform
@@ -36,6 +37,7 @@ from flowcli.model import Model
 from flowcli.model_file import ModelHeader
 from flowcli.preparing import Prepared, Surveyed, prepare, survey_for
 from flowcli.runs import CHECKPOINT, CONFIG, HISTORY, MODEL, TEST_SCORES
+from flowcli.tables.arrays import integers, numbers
 from flowcli.tables.columns import Column
 from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, TableSource
 from flowcli.tables.table import Table
@@ -338,9 +340,13 @@ def _gaussian(prepared: Prepared) -> npt.NDArray[np.float64]:
     return np.concatenate([baseline.log_prob(each) for each in rows])
 
 
+@functools.cache
+def _version(package: str) -> str:
+    return version(package)
+
+
 def _versions() -> dict[str, str]:
-    packages = ("torch", "pyro-ppl", "numpy", "pyarrow")
-    found = {package: version(package) for package in packages}
+    found = {package: _version(package) for package in ("torch", "pyro-ppl", "numpy", "pyarrow")}
     return {"flowcli": __version__, "python": platform.python_version(), **found}
 
 
@@ -359,7 +365,11 @@ def test_scores_csv(rows: npt.NDArray[np.int64], log_prob: npt.NDArray[np.float6
     """``test_scores.csv``."""
     text = io.BytesIO(b"row,log_prob\n")
     text.seek(0, io.SEEK_END)
-    pa.csv.write_csv(pa.table([rows, log_prob], ["row", "log_prob"]), text, pa.csv.WriteOptions(include_header=False))
+    pa.csv.write_csv(
+        pa.table([integers(rows), numbers(log_prob)], ["row", "log_prob"]),
+        text,
+        pa.csv.WriteOptions(include_header=False),
+    )
     return text.getvalue()
 
 

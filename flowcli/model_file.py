@@ -190,21 +190,26 @@ def load_arrays(file: ModelFile) -> dict[str, np.ndarray]:
         ModelError: the file is damaged.
     """
     import numpy as np
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
 
     assert file.programs is not None
     types = file.programs.types
-    try:
-        arrays = load_file(file.path)
-    except (SafetensorError, OSError, KeyError) as error:
-        raise ModelError(f"{file.path}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
+    arrays = _stored_arrays(file)
     if not all(np.isfinite(array).all() for name, array in arrays.items() if name in file.weights):
         raise ModelError(f"{file.path}: damaged: a weight is not a finite number")
     return {
         name: array.astype(types.get(name, np.float64 if array.dtype.kind == "f" else array.dtype))
         for name, array in arrays.items()
     }
+
+
+def _stored_arrays(file: ModelFile) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(file.path)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise ModelError(f"{file.path}: damaged: {str(error).strip().splitlines()[-1].strip()}") from None
 
 
 def model_bytes(
@@ -218,6 +223,16 @@ def model_bytes(
 
     metadata = {**header.to_metadata(), KEY: programs.to_json()}
     return sealed(save({**weights, **constants}, metadata=metadata))
+
+
+def restated(file: ModelFile, header: ModelHeader) -> bytes:
+    """The contents of a model file, its weights and programs as they are, with another header.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    assert file.programs is not None
+    return model_bytes(header, _stored_arrays(file), file.programs, {})
 
 
 def checked_json(path: Path, text: str) -> Any:

@@ -18,6 +18,10 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 Program = Callable[..., Ended]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     """Runs ``flowcli ARGS`` as a process, in an empty folder."""

@@ -483,7 +483,7 @@ def use(path: Path, rows: Any, known: Any = None) -> str:
         done = "shown"
         if file.programs is not None and file.programs != known:
             run_programs(file, rows)
-        model = Model.load(path, "cpu")
+        model = Model.load(file, "cpu")
         done = "loaded"
         model.score(rows, "empty")
         done = "scored"

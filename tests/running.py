@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,16 @@ def run_program(*args: object, cwd: Path, stdin: str | bytes = b"", python: tupl
 
 def run_here(*args: object, stdin: str | bytes = b"") -> Ended:
     """Run the program in this process, where heavy imports are done already."""
-    from typer.testing import CliRunner
-
     from flowcli.cli.app import app
 
-    done = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin, catch_exceptions=False)
+    done = _runner().invoke(app, [str(arg) for arg in args], input=stdin, catch_exceptions=False)
     return Ended(done.exit_code, done.stdout, done.stderr)
+
+
+@functools.cache
+def _runner() -> Any:
+    """Typer's runner, which would make all commands and their options anew for each run: a third of a small fit."""
+    from typer import testing
+
+    testing._get_command = functools.cache(testing._get_command)
+    return testing.CliRunner()

@@ -15,6 +15,7 @@ def fitted(run, table, *options: str) -> dict:
     return json.loads(done.out)
 
 
+@pytest.mark.long
 def test_iris_takes_less_than_a_minute(program, iris):
     started = time.monotonic()
     metrics = fitted(program, iris)

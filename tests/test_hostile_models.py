@@ -38,6 +38,7 @@ def good(models: dict[str, bytes]) -> bytes:
     return models["labels and holes"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", [0, 2500])
 def test_thousands_of_changed_models(models: dict[str, bytes], tmp_path: Path, first: int) -> None:
     for name, content in models.items():

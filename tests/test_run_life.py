@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from forking import ForkServer
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
@@ -269,6 +270,7 @@ class RunLife(RuleBasedStateMachine):
             assert ("flowcli fit --resume" in done.err) == (CHECKPOINT in files and METRICS not in files)
 
 
+@pytest.mark.long
 def test_the_life_of_a_run(server, tmp_path, iris, monkeypatch):
     header, *rows = iris.read_text().splitlines()
     (tmp_path / "t.csv").write_text("\n".join([header, *rows[::3]]) + "\n")

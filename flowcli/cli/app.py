@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from typing import Annotated
@@ -85,6 +86,16 @@ for name, function in (
 app.add_typer(config.app, name="config", context_settings=CONTEXT)
 
 
+def _needed_part() -> typer.Typer:
+    """The program with the command alone that is asked for: to build all takes as long as to read a small table."""
+    asked = [command for command in app.registered_commands if [command.name] == sys.argv[1:2]]
+    if not asked or "_FLOWCLI_COMPLETE" in os.environ:
+        return app
+    part = copy.copy(app)
+    part.registered_commands, part.registered_groups = asked, []
+    return part
+
+
 def main() -> None:
     """Run the command line."""
     settle_streams()
@@ -93,7 +104,7 @@ def main() -> None:
     try:
         if os.environ.get("_FLOWCLI_COMPLETE") == "complete_bash":
             completion.complete_in_bash(app)
-        app()
+        _needed_part()()
     except OSError as error:
         silence_stdout()
         messages.error(f"cannot write to stdout: {error.strerror or error}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from flowcli.preprocess.numbers import column_numbers
+from flowcli.tables.arrays import flags
 from flowcli.tables.cells import as_text, hole_mask
 from flowcli.tables.columns import Column
 from flowcli.tables.infer import MOST_LABELS
@@ -55,7 +55,7 @@ class Statistics:
             whole.missing += int(hole_mask(cells).sum())
             if column.kind == "label":
                 if len(whole.categories) <= MOST_LABELS:
-                    labels = as_text(cells).filter(pa.array(training)).unique().drop_null()
+                    labels = as_text(cells).filter(flags(training)).unique().drop_null()
                     whole.categories.update(labels.to_pylist())
                 continue
             values = column_numbers(column, cells).values[training]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,36 +78,34 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name = str(func)
-        given = _arguments(func._schema, args, kwargs or {})
+        kind = _kind_of(func)
+        given = kind.arguments_of(args, kwargs or {})
         tensors = [tensor for argument in given for tensor in _tensors(argument)]
         before = [self._number_of(tensor) for tensor in tensors]
         fixed = all(is_fixed for _, is_fixed in before)
-        own = name.removeprefix("aten.").removesuffix(".default")
-        if name not in _SAME_TENSOR and own not in OPERATIONS and not (fixed and not func._schema.is_mutable):
-            raise NotRecordableError(own)
+        if not kind.same_tensor and kind.name not in OPERATIONS and not (fixed and not kind.mutable):
+            raise NotRecordableError(kind.name)
         result = func(*args, **(kwargs or {}))
-        if name in _SAME_TENSOR:
+        if kind.same_tensor:
             self._mark(result, *before[0])
-        elif own in OPERATIONS:
-            self._record(own, func._schema, given, result, fixed)
+        elif kind.name in OPERATIONS:
+            self._record(kind, given, result, fixed)
         return result
 
-    def _record(self, name: str, schema: Any, given: list[Any], result: Any, fixed: bool) -> None:
+    def _record(self, kind: _Kind, given: list[Any], result: Any, fixed: bool) -> None:
         if len(self._operations) >= 2 * MOST_OPERATIONS:
             raise NotRecordableError("too many operations")
         arguments = [self._written(argument) for argument in given]
-        if len(arguments) != len(OPERATIONS[name].kinds):
-            raise NotRecordableError(f"{name} with other arguments")
-        if schema.is_mutable:
-            self._operations.append((name, arguments, [], "write"))
+        if len(arguments) != len(OPERATIONS[kind.name].kinds):
+            raise NotRecordableError(f"{kind.name} with other arguments")
+        if kind.mutable:
+            self._operations.append((kind.name, arguments, [], "write"))
             if not fixed:
                 self._mark(given[0], self._number_of(given[0])[0], False)
             return
         results = [result] if isinstance(result, Tensor) else list(result)
-        views = any(each.alias_info is not None for each in schema.returns)
         numbers = [self._number_of_new(tensor, fixed) for tensor in results]
-        self._operations.append((name, arguments, numbers, "view" if views else "new"))
+        self._operations.append((kind.name, arguments, numbers, "view" if kind.views else "new"))
 
     def _written(self, argument: Any) -> Any:
         """An argument as JSON has it; a tensor as a reference."""
@@ -195,14 +195,34 @@ def _renumbered(argument: Any, kind: str, numbers: Mapping[int, int]) -> Any:
     return [argument] if kind == "t" else argument
 
 
-def _arguments(schema: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """All arguments in the schema's order, defaults filled in."""
-    given = []
-    for place, argument in enumerate(schema.arguments):
-        value = args[place] if place < len(args) else kwargs.get(argument.name, argument.default_value)
-        if argument.name not in _LEFT_OUT:
-            given.append(value)
-    return given
+@dataclass(frozen=True)
+class _Kind:
+    """What is known of an operation of torch: places, names and defaults of its arguments, what it does to tensors."""
+
+    name: str
+    arguments: list[tuple[int, str, Any]]
+    same_tensor: bool
+    mutable: bool
+    views: bool
+
+    def arguments_of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """All arguments in the schema's order, defaults filled in."""
+        return [
+            args[place] if place < len(args) else kwargs.get(name, default) for place, name, default in self.arguments
+        ]
+
+
+@functools.cache
+def _kind_of(func: Any) -> _Kind:
+    schema, name = func._schema, str(func)
+    arguments = [
+        (place, argument.name, argument.default_value)
+        for place, argument in enumerate(schema.arguments)
+        if argument.name not in _LEFT_OUT
+    ]
+    views = any(each.alias_info is not None for each in schema.returns)
+    own = name.removeprefix("aten.").removesuffix(".default")
+    return _Kind(own, arguments, name in _SAME_TENSOR, schema.is_mutable, views)
 
 
 def _tensors(argument: Any) -> list[Tensor]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowcli.errors import ConfigError, DataError
+from flowcli.tables.arrays import flags
 from flowcli.tables.cells import (
     Numbers,
     advice_on_numbers,
@@ -155,7 +156,7 @@ def _infer(name: str, table: Table, wanted: ColumnConfig | None) -> Column:
             raise DataError(f"{name!r} (data.kinds says date, and it is in no format of dates that is known)")
     if not as_words:
         _refuse_mistakes(name, table, numbers, ("number", ""), labels)
-    advice = _advice(there.filter(pa.array(numbers.invalid[~numbers.missing])), there) if text is not None else ""
+    advice = _advice(there.filter(flags(numbers.invalid[~numbers.missing])), there) if text is not None else ""
     if distinct > MOST_LABELS and kind == "label":
         raise DataError(f"{name!r} (text with {distinct:,} different values; labels have at most {MOST_LABELS:,})")
     if not labels and kind != "label":
@@ -169,7 +170,7 @@ def _refuse_mistakes(name: str, table: Table, read: Numbers, what: tuple[str, st
 
     A word that comes back ("3+" among counts) makes a label column; where it cannot, the word stands for something.
     """
-    strays = as_text(table.column(name)).filter(pa.array(read.invalid))
+    strays = as_text(table.column(name)).filter(flags(read.invalid))
     there = len(read.missing) - int(read.missing.sum())
     comes_back = len(strays) >= LEAST_ROWS_PER_LABEL * pc.count_distinct(strays).as_py()
     if not 0 < len(strays) < there or (labels if comes_back else len(strays) >= there / 5):

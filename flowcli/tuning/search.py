@@ -22,6 +22,7 @@ from flowcli.files import written_whole
 from flowcli.fitting import FitObserver, history_csv, model_of, score_test_rows, test_scores_csv, train_prepared
 from flowcli.flows.default import default_chain, mixes_all_columns
 from flowcli.model import Model
+from flowcli.model_file import read_model_file, restated
 from flowcli.preparing import Prepared, refuse_holes
 from flowcli.runs import CONFIG, HISTORY, METRICS, MODEL, TEST_SCORES, write_run
 from flowcli.training.mixture import MixtureTraining
@@ -35,7 +36,7 @@ LONGEST_TRIAL = 0.1
 # the program's own start.
 KEPT_TIME = 0.02
 KEPT_SECONDS = 0.25
-# The best model so far is saved after a trial, and saved again, with its scores, at the end; a model of another
+# The best model so far is saved after a trial, and written again, with its scores, at the end; a model of another
 # architecture can take longer to save than all before.
 KEPT_SAVINGS = 3
 # So many failures and no success, and the rest would fail, too.
@@ -300,7 +301,8 @@ def write_winner(plan: Plan, study: optuna.Study, prepared: Prepared) -> dict[st
         where = study.user_attrs.get(studies.FOLDER)
         worker = str(best.user_attrs.get(studies.WORKER, "")).partition(":")[0]
         raise FlowcliError(f"trial {best.number}, the best, is not in {plan.folder}: {worker} has it, in its {where}")
-    model = Model.load(folder / MODEL, plan.device)
+    file = read_model_file(folder / MODEL)
+    model = Model.load(file, plan.device)
     test_log_prob = score_test_rows(model, prepared)
     metrics = model.header.metrics
     metrics["run"] = str(plan.folder)
@@ -315,7 +317,7 @@ def write_winner(plan: Plan, study: optuna.Study, prepared: Prepared) -> dict[st
         CONFIG: dump_config(model.header.config).encode(),
         HISTORY: (folder / HISTORY).read_bytes(),
         TEST_SCORES: test_scores_csv(prepared.test_rows, test_log_prob),
-        MODEL: model.to_bytes(),
+        MODEL: restated(file, model.header),
     }
     write_run(plan.folder, files, metrics)
     shutil.rmtree(folder, ignore_errors=True)

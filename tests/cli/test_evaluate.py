@@ -74,8 +74,8 @@ def test_a_table_for_people(cli, iris_run):
 
 
 @pytest.mark.parametrize(("limit", "status"), [("-1e9", 0), ("1e9", 3)])
-def test_a_gate(cli, iris_run, limit, status):
-    done = cli("evaluate", "-m", iris_run, "--fail-under", limit, "-q", *FEW)
+def test_a_gate(cli, gaussian_run, limit, status):
+    done = cli("evaluate", "-m", gaussian_run, "--fail-under", limit, "-q", *FEW)
     assert done.status == status
     assert done.out
     told = done.err.splitlines()
@@ -83,9 +83,9 @@ def test_a_gate(cli, iris_run, limit, status):
     assert all("below 1e+09" in line for line in told)
 
 
-def test_impossible_rows_miss_any_gate(cli, iris_run, irises, table):
+def test_impossible_rows_miss_any_gate(cli, gaussian_run, irises, table):
     rows = [irises[0], *irises[1:20], [*irises[2][:4], "tulip"]]
-    done = cli("evaluate", table(rows), "-m", iris_run, "--fail-under", "-1e9", "--json", *FEW)
+    done = cli("evaluate", table(rows), "-m", gaussian_run, "--fail-under", "-1e9", "--json", *FEW)
     assert done.status == 3
     assert "is -inf" in done.err
     found = json.loads(done.out)
@@ -110,8 +110,8 @@ def test_when_the_data_has_changed_it_says_so(cli, tmp_path, irises, table):
     assert "t.csv: is not there any more" in cli("evaluate", "-m", "run").err
 
 
-def test_rows_that_were_seen_are_told(cli, iris, iris_run):
-    assert "trained on most of its rows" in cli("evaluate", iris, "-m", iris_run, *FEW).err
+def test_rows_that_were_seen_are_told(cli, iris, gaussian_run):
+    assert "trained on most of its rows" in cli("evaluate", iris, "-m", gaussian_run, *FEW).err
 
 
 def test_without_test_rows_data_is_needed(cli, iris):

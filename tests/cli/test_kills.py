@@ -40,6 +40,7 @@ def same(one, other):
     return weights and one[1].equals(other[1]) and one[2] == other[2]
 
 
+@pytest.mark.long
 def test_a_fit_killed_at_any_moment_goes_on_to_the_same_model(server, folder):
     started = time.monotonic()
     assert server.run(*FIT, "-o", "whole", cwd=folder, before=OFTEN).status == 0

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
+from running import run_here
 
 from flowcli.model_file import read_header
 
@@ -671,11 +671,8 @@ def runs(tmp_path_factory) -> Path:
         ("conditional", ["--context", "colour,visits"]),
         ("bounded", ["-s", "data.kinds={share: {lower: 0, upper: 1}}"]),
     ):
-        from flowcli.cli.app import app
-
-        args = ["fit", folder / "t.csv", *SMALL, "-o", folder / name, "-q", *options]
-        done = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
-        assert done.exit_code == 0, done.stderr
+        done = run_here("fit", folder / "t.csv", *SMALL, "-o", folder / name, "-q", *options)
+        assert done.status == 0, done.err
     return folder
 
 

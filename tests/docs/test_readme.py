@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md", *sorted((ROOT / "flowcli" / "docs").glob("*.md"))]
 
 
+@pytest.mark.long
 def test_the_tour(tmp_path):
     shutil.copytree(ROOT / "data", tmp_path / "data")
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"

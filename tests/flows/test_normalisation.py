@@ -19,12 +19,18 @@ from flowcli.flows.density import TableDensity
 from flowcli.flows.flow import Flow
 from flowcli.flows.layout import Layout
 from flowcli.flows.rows import Rows
+from flowcli.transforms import registry
 from flowcli.transforms.bijection import Chain
 
 from .cases import flow_of, layout, rows
 
-# Orders change nothing at two columns that the chains below do not.
-CASES = [case for case in all_cases((1, 2), varied=("kind", "direction", "split")) if case.costs[0] != "none"]
+# Orders change nothing at two columns that the chains below do not, nor a context that it has not changed at one.
+CASES = [
+    case
+    for case in all_cases((1, 2), varied=("kind", "direction", "split"))
+    if case.costs[0] != "none"
+    and (case.features == 1 or not case.context_features or registry.min_features(case.entry.name, case.parameters) > 1)
+]
 # Small enough to stay in the processor's cache.
 CHUNK = 4096
 

@@ -12,11 +12,14 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from flowcli.transforms import registry
 from flowcli.transforms.bijection import Bijection
 
 from .cases import Case, State, all_cases, perturb
 
-CASES = all_cases((1, 2, 5))
+CASES = all_cases((1, 5))
+# One column against one; of what takes a single column, two show nothing that five do not.
+CASES += [case for case in all_cases((2,)) if registry.min_features(case.entry.name, case.parameters) == 2]
 # Of many columns the defaults alone.
 CASES += [case for case in all_cases((12,), varied=()) if not case.context_features]
 # Whatever is the business of a module rather than of its map, one column and several show; what is in the place of
