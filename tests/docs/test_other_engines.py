@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from running import environment, run_program
+from running import environment, run_here
 
 from flowcli.docs.generate import FOLDER
 
@@ -40,12 +40,12 @@ def test_every_engine_is_followed() -> None:
 
 
 @pytest.mark.parametrize("engine", COLLECTED)
-def test_it_scores_as_the_command_does(engine: str, iris: Path, iris_run: Path, tmp_path: Path) -> None:
+def test_it_scores_as_the_command_does(engine: str, iris: Path, gaussian_run: Path, tmp_path: Path) -> None:
     if not _is_installed(engine):
         pytest.skip(f"{engine} is not installed: pip install -e '.[engines-test]', and for Spark a Java")
     (tmp_path / "data").mkdir()
     shutil.copy(iris, tmp_path / "data")
-    shutil.copytree(iris_run, tmp_path / "runs" / "iris")
+    shutil.copytree(gaussian_run, tmp_path / "runs" / "iris")
     (source,) = (source for _, source in blocks(PAGE, "python") if engine in source)
     source += f"{COLLECTED[engine]}.to_csv('scored.csv', index=False)\n"
     env = environment(
@@ -56,7 +56,7 @@ def test_it_scores_as_the_command_does(engine: str, iris: Path, iris_run: Path, 
     scored = pd.read_csv(tmp_path / "scored.csv")
     columns = [*pd.read_csv(iris).columns]
     assert [*scored.columns] == [*columns, "log_prob"]
-    told = run_program("score", iris, "-m", iris_run, "--append", cwd=tmp_path)
+    told = run_here("score", iris, "-m", gaussian_run, "--append")
     assert told.status == 0, told.err
     (tmp_path / "told.csv").write_text(told.out)
     # An engine may give the rows in another order.
