@@ -127,7 +127,11 @@ def test_the_same_command_twice_at_once_is_one_search(small, tmp_path, storage):
     command = [sys.executable, "-m", "flowcli", "tune", small, *SHORT, "--trials", "5", "--storage", storage]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(command, cwd=tmp_path, env=environment(), **pipes) for _ in range(2)]
-    told = [process.communicate(timeout=200) for process in both]
+    try:
+        told = [process.communicate(timeout=200) for process in both]
+    finally:
+        for process in both:
+            process.kill()
     assert [process.returncode for process in both] == [0, 0], told
     # They are in one folder, which the first of them has named.
     (folder,) = (tmp_path / "runs").iterdir()
