@@ -42,6 +42,8 @@ Floats = npt.NDArray[np.float64]
 
 SCORING_CHUNK = 4096
 SAMPLING_CHUNK = 4096
+# Unpickled models that a process keeps.
+MOST_REOPENED = 8
 # Names of columns, where a model is shown.
 MOST_SHOWN = 20
 
@@ -64,7 +66,9 @@ class Model:
     the index of the one given) or polars, an Arrow table, an array; of files and mappings, a DataFrame of pandas.
     Columns are found by their names, an array's, by default, being ``x1..xd``.
 
-    A model is pickled as the contents of its file, which are checked when it is unpickled like any file.
+    A model that was loaded is pickled by its file: the path, made absolute, and the contents' SHA-256. Where it is
+    unpickled, a process reads the file once. One that was fitted here is pickled as the contents of the file that
+    :meth:`save` would write. Both are checked when they are unpickled, like any file.
 
     Example:
         >>> import flowcli
@@ -89,6 +93,8 @@ class Model:
         self.encoder = TableEncoder(header.columns)
         self._torch_engine = torch_engine
         self._programs = programs
+        # What opens it again: the file, its SHA-256, and the device.
+        self._opened_from: tuple[str, str, str] | None = None
 
     @classmethod
     def of(cls, header: ModelHeader, density: Density, device: torch.device) -> Model:
@@ -142,6 +148,8 @@ class Model:
         if light and device in ("auto", "cpu") and "torch" not in sys.modules:
             programs = program_engine(file)
         model = cls(header, torch_engine, programs)
+        # Where it is unpickled there may be no GPU.
+        model._opened_from = str(file.path.absolute()), file.digest, "cpu" if device == "cpu" else "auto"
         if programs is None or not is_remembered(file.digest):
             torch_engine()
         return model
@@ -192,8 +200,9 @@ class Model:
         with written_whole(Path(path)) as stream:
             stream.write(content)
 
-    def __reduce__(self) -> tuple[Callable[[bytes, str], Model], tuple[bytes, str]]:
-        # Where it is unpickled there may be no GPU.
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+        if self._opened_from is not None:
+            return reopened, self._opened_from
         return unpickled, (self.to_bytes(), "cpu" if self.device.type == "cpu" else "auto")
 
     def __repr__(self) -> str:
@@ -469,9 +478,34 @@ def unpickled(content: bytes, device: str) -> Model:
         file = Path(folder) / "unpickled"
         file.write_bytes(content)
         try:
-            return Model.load(file, device)
+            model = Model.load(file, device)
         except ModelError as error:
             raise ModelError(str(error).replace(str(file), "the pickled model")) from None
+    model._opened_from = None
+    return model
+
+
+_reopening = threading.Lock()
+
+
+def reopened(path: str, digest: str, device: str) -> Model:
+    """The model of a file with this SHA-256, which a process loads once, however many of its threads ask for it.
+
+    Raises:
+        ModelError: the file is missing, or is not the one any more.
+    """
+    with _reopening:
+        return _reopened(path, digest, device)
+
+
+@functools.lru_cache(maxsize=MOST_REOPENED)
+def _reopened(path: str, digest: str, device: str) -> Model:
+    if not Path(path).exists():
+        raise ModelError(f"{path}: a model was pickled by this file, which is missing here: copy it to each machine")
+    file = read_model_file(Path(path))
+    if file.digest != digest:
+        raise ModelError(f"{path}: not the file any more that a model was pickled by: load it and send it again")
+    return Model.load(file, device)
 
 
 def _refuse_bad(encoded: Encoded, table: Table) -> None:

@@ -82,21 +82,36 @@ def occupied(folder: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            import fcntl
-
-            descriptor = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(in_turn(folder, waits=False))
         except BlockingIOError:
             raise FlowcliError(f"{folder}: another fit is writing to it") from None
-        except (ImportError, OSError):
-            pass  # Windows and some file systems have no such locks
         try:
             tempfile.TemporaryFile(dir=folder).close()
             for place in _left_by_killed_fits(folder):
                 place.unlink()
         except OSError as error:
             raise FlowcliError(f"{folder}: cannot be written to: {error.strerror or error}") from None
+        yield
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path, waits: bool = True) -> Iterator[None]:
+    """Have the folder alone, after the processes of flowcli that have it; the system lets go of it when one dies.
+
+    Raises:
+        BlockingIOError: another process has it, and this one does not wait.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except (ImportError, OSError):
+            pass  # Windows and some file systems have no such locks
         yield
 
 

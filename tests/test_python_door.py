@@ -9,6 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module, resources
 from pathlib import Path
 
@@ -206,6 +207,43 @@ def test_a_model_is_pickled_as_the_contents_of_its_file(frame: pd.DataFrame, tmp
     damaged = content[: start + 500] + bytes([content[start + 500] ^ 1]) + content[start + 501 :]
     with pytest.raises(ModelError, match=r"^the pickled model: "):
         pickle.loads(damaged)
+
+
+def test_a_loaded_model_is_pickled_by_its_file(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "here" / "model.safetensors"
+    file.parent.mkdir()
+    flowcli.fit(frame, "gaussian", device="cpu").save(file)
+    monkeypatch.chdir(file.parent)
+    model = flowcli.load(file.name, device="cpu")
+    content = pickle.dumps(model)
+    assert len(content) < 500
+    # Wherever it is unpickled, and once, whatever threads ask for it.
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(pickle.loads, [content] * 8)
+    assert all(other is first for other in others)
+    np.testing.assert_array_equal(first.log_prob(frame), model.log_prob(frame))
+    assert pickle.dumps(first) == content
+    # In a process that has not read it: the same file, then another one, then none.
+    code = """if True:
+        import pickle, sys
+        from flowcli.errors import ModelError
+        try:
+            print(pickle.load(sys.stdin.buffer).header.created)
+        except ModelError as error:
+            print(error)
+    """
+
+    def told() -> str:
+        return subprocess.run([sys.executable, "-c", code], input=content, capture_output=True).stdout.decode().strip()
+
+    assert told() == model.header.created
+    flowcli.fit(frame, "gaussian", device="cpu", seed=1).save(file)
+    assert told() == f"{file}: not the file any more that a model was pickled by: load it and send it again"
+    file.unlink()
+    assert told().startswith(f"{file}: a model was pickled by this file, which is missing here")
 
 
 def test_saving(frame: pd.DataFrame, tmp_path: Path) -> None:

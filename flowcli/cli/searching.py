@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import shlex
@@ -77,8 +76,11 @@ def run_search(command: Command) -> dict[str, Any]:
     config = command.config.model_copy(
         update={"train": command.config.train.model_copy(update={"threads": count}), "tune": {}}
     )
+    # Of several that begin a study in a storage without -o, one says where its run is.
+    follows = command.output is None and command.storage is not None
     command = replace(command, config=config, output=str(folder), study=name)
-    with _opened(command, messages.note) as opened:
+    with _opened(command, messages.note, follows) as opened:
+        command = replace(command, output=str(opened.plan.folder))
         _tell_space(opened)
         interrupted = _search_here(opened) if command.jobs == 1 else _search_in_processes(command)
         return _end(opened, interrupted, command)
@@ -113,8 +115,8 @@ def _folder(command: Command, name: str) -> Path:
 
 
 @contextmanager
-def _opened(command: Command, note: Callable[[str], None]) -> Iterator[_Opened]:
-    """Read and encode the rows, and open the study."""
+def _opened(command: Command, note: Callable[[str], None], follows: bool) -> Iterator[_Opened]:
+    """Read and encode the rows, and open the study; ``follows``: the run's folder is the one that the study names."""
     from flowcli.cli.fit import tell_source
     from flowcli.config.space import narrowed
     from flowcli.flows.default import mixes_all_columns, with_split
@@ -122,7 +124,15 @@ def _opened(command: Command, note: Callable[[str], None]) -> Iterator[_Opened]:
     from flowcli.tables.columns import Column
     from flowcli.tables.source import InFiles
     from flowcli.tuning.search import Plan, epochs_between, first_trial
-    from flowcli.tuning.study import JOURNAL, give_up_lost_trials, open_study, storage_at, storage_errors, write_trials
+    from flowcli.tuning.study import (
+        FOLDER,
+        JOURNAL,
+        give_up_lost_trials,
+        open_study,
+        storage_at,
+        storage_errors,
+        write_trials,
+    )
 
     def on_columns(columns: list[Column], training: int, validation: int, test: int) -> None:
         if not validation:
@@ -149,19 +159,29 @@ def _opened(command: Command, note: Callable[[str], None]) -> Iterator[_Opened]:
         folder = Path(command.output)
         deadline = None if command.budget is None else command.started + command.budget
         plan = Plan(config, space, folder, command.device, command.trials, command.budget, deadline)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FlowcliError(f"{folder}: cannot be made: {error.strerror}") from None
+        if not follows:
+            _make(folder)
         place = command.storage or str(folder / JOURNAL)
         with storage_errors(place):
             searched = {key: tried.model_dump() for key, tried in command.space.items()}
-            study = open_study(storage_at(place), command.study, folder, config, searched, data, epochs_between(config))
+            first = first_trial(plan, prepared)
+            study = open_study(
+                storage_at(place), command.study, folder, config, searched, data, epochs_between(config), first
+            )
+            if follows:
+                folder = Path(study.user_attrs[FOLDER])
+                _make(folder)
+                plan = replace(plan, folder=folder)
             give_up_lost_trials(study)
-            if not study.get_trials(deepcopy=False):
-                study.enqueue_trial(first_trial(plan, prepared), skip_if_exists=True)
             write_trials(study, list(space), folder)
         yield _Opened(plan, study, place, prepared, data)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FlowcliError(f"{folder}: cannot be made: {error.strerror}") from None
 
 
 def _tell_space(opened: _Opened) -> None:
@@ -182,12 +202,13 @@ def _range(tried: Tried) -> str:
     return f"{tried.low:g} to {tried.high:g}{', on a logarithmic scale' if tried.log else ''}"
 
 
-def _search(opened: _Opened, on_search: Callable[[Callable[[], None]], None]) -> None:
+def _search(opened: _Opened, on_search: Callable[[Callable[[], None]], None], on_wait: Callable[[int], None]) -> None:
     """This process's part; ``on_search`` is given what stops it."""
     from flowcli.tuning.search import Search
     from flowcli.tuning.study import storage_errors
 
-    search = Search(opened.plan, opened.study, opened.prepared, opened.data, lambda trial: _tell(trial, opened.study))
+    plan, study = opened.plan, opened.study
+    search = Search(plan, study, opened.prepared, opened.data, lambda trial: _tell(trial, study), on_wait)
     on_search(search.stop)
     with storage_errors(opened.place):
         search.run()
@@ -210,8 +231,11 @@ def _search_here(opened: _Opened) -> bool:
 
         undo = on_interrupt(handle)
 
+    def on_wait(trials: int) -> None:
+        messages.note(f"waiting for {trials:,} trial{'s' if trials > 1 else ''} of other processes")
+
     try:
-        _search(opened, on_search)
+        _search(opened, on_search, on_wait)
     finally:
         undo()
     return interrupted
@@ -243,8 +267,9 @@ def _search_in_processes(command: Command) -> bool:
             processes.append(process)
             if interrupted:
                 here.close()
-        for process in processes:
-            process.join()
+        # Each look reaps those that have ended, so that others do not wait for their trials.
+        while alive := [process for process in processes if process.is_alive()]:
+            alive[0].join(1)
     finally:
         undo()
         for pipe in pipes:
@@ -277,8 +302,8 @@ def _work(command: Command, parent: Connection, level: int) -> None:
         threading.Thread(target=wait, daemon=True).start()
 
     try:
-        with _opened(command, lambda text: None) as opened:
-            _search(opened, on_search)
+        with _opened(command, lambda text: None, follows=False) as opened:
+            _search(opened, on_search, lambda trials: None)
         status = 0
     except FlowcliError as error:
         messages.error(str(error))
@@ -310,12 +335,9 @@ def _short(value: Any) -> str:
 
 def _end(opened: _Opened, interrupted: bool, command: Command) -> dict[str, Any]:
     """Write the trials and the winner, and say how it is."""
-    from flowcli.checked_models import remember
     from flowcli.cli.describe import aligned, likelihood_lines
     from flowcli.cli.fit import warn_of_figures
-    from flowcli.runs import METRICS, MODEL
-    from flowcli.tensor_file import read_tensor_header
-    from flowcli.tuning.search import winner_is_written, write_winner
+    from flowcli.tuning.search import record_winner
     from flowcli.tuning.study import REASON, best_of, count_states, give_up_lost_trials, trials_of, write_trials
 
     plan, study = opened.plan, opened.study
@@ -335,12 +357,7 @@ def _end(opened: _Opened, interrupted: bool, command: Command) -> dict[str, Any]
     messages.note(f"trials   {told}; trial {best.number} is the best")
     for line in aligned([(key, _short(value)) for key, value in best.params.items()]):
         messages.note(f"  {line}")
-    metrics: dict[str, Any]
-    if winner_is_written(plan, best.number):
-        metrics = json.loads((plan.folder / METRICS).read_bytes())
-    else:
-        metrics = write_winner(plan, study, opened.prepared)
-        remember(read_tensor_header(plan.folder / MODEL).digest)
+    metrics = record_winner(plan, study, opened.prepared)
     messages.note("log-likelihood  (nats per row)")
     for line in likelihood_lines(metrics):
         messages.note(f"  {line}")

@@ -92,7 +92,8 @@ def tune(
     The folder's path is the only line on stdout. The test rows are scored once, by the winner. What -c and -s set is
     not searched, and the config's section tune says what else is tried; needs pip install 'flowcli[tune]'.
 
-    The same command with the same -o, or --storage, goes on with the search.
+    The same command with the same -o, or --storage, goes on with the search, or joins it while it runs, also from other
+    machines.
 
     Example: flowcli tune houses.csv --max-time 30m --jobs 4 -o runs/houses
     """

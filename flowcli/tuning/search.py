@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from flowcli.checked_models import remember
 from flowcli.config.load import dump_config
 from flowcli.config.schema import Config, FlowConfig, Tried, label
 from flowcli.config.space import chosen, with_values
@@ -24,7 +25,8 @@ from flowcli.flows.default import default_chain, mixes_all_columns
 from flowcli.model import Model
 from flowcli.model_file import read_model_file, restated
 from flowcli.preparing import Prepared, refuse_holes
-from flowcli.runs import CONFIG, HISTORY, METRICS, MODEL, TEST_SCORES, write_run
+from flowcli.runs import CONFIG, HISTORY, METRICS, MODEL, TEST_SCORES, in_turn, write_run
+from flowcli.tensor_file import read_tensor_header
 from flowcli.training.mixture import MixtureTraining
 from flowcli.training.progress import Epoch, Progress
 from flowcli.training.trainer import EPOCHS, Training, resolve
@@ -42,6 +44,9 @@ KEPT_SAVINGS = 3
 # So many failures and no success, and the rest would fail, too.
 MOST_FAILURES = 20
 TRIAL_FOLDER = "trial-"
+# A search ends with its last trial, whoever has it. Another machine's process may have died with it: it is waited for
+# as long as this, in seconds, or so many times as long as any trial took.
+LEAST_WAIT, MOST_TRIALS_WAITED, SECONDS_BETWEEN_LOOKS = 60.0, 3, 0.2
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,11 @@ class Search:
         prepared: Prepared,
         data: dict[str, Any],
         on_trial: Callable[[Outcome], None],
+        on_wait: Callable[[int], None],
     ) -> None:
-        self.plan, self.study, self.prepared, self.data, self.on_trial = plan, study, prepared, data, on_trial
+        """``on_wait`` is told of how many trials of other processes are waited for."""
+        self.plan, self.study, self.prepared, self.data = plan, study, prepared, data
+        self.on_trial, self.on_wait = on_trial, on_wait
         self.stopped = False
         self._watch: _Watch | None = None
         # Of the slowest trial, without saving; and of the slowest saving.
@@ -104,13 +112,29 @@ class Search:
             self._watch.stop()
 
     def _goes_on(self) -> bool:
-        counts = studies.count_states(self.study)
-        done = sum(count for state, count in counts.items() if state != "interrupted")
-        if self.plan.trials is not None and done >= self.plan.trials:
+        if self.plan.trials is not None and not self._are_left(self.plan.trials):
             return False
+        counts = studies.count_states(self.study)
         if counts["failed"] >= MOST_FAILURES and not counts["complete"]:
             return False
         return self.plan.budget is None or self._seconds_left() > KEPT_TIME * self.plan.budget
+
+    def _are_left(self, trials: int) -> bool:
+        """Whether trials are left of so many; while others have the last ones they may be, and all end together."""
+        started = told = time.monotonic()
+        while True:
+            studies.give_up_lost_trials(self.study)
+            counts = studies.count_states(self.study)
+            if sum(count for state, count in counts.items() if state != "interrupted") < trials:
+                return True
+            waited = time.monotonic() - started
+            longest = max(LEAST_WAIT, MOST_TRIALS_WAITED * studies.longest(self.study))
+            if not counts["running"] or self.stopped or waited > longest or self._seconds_left() <= 0:
+                return False
+            if told == started:
+                told = time.monotonic()
+                self.on_wait(counts["running"])
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _seconds_left(self) -> float:
         """For training, if all is to be done in time."""
@@ -124,6 +148,9 @@ class Search:
         started = time.monotonic()
         trial = self.study.ask()
         trial.set_user_attr(studies.WORKER, studies.is_this_worker())
+        if self.plan.trials is not None and studies.is_surplus(self.study, trial.number, self.plan.trials):
+            studies.give_back(self.study, trial)
+            return
         # Now that its number is known.
         self.study.sampler = studies.sampler(self.plan.config, trial.number)
         parameters = chosen(self.plan.space, lambda key, tried: studies.suggest(trial, key, tried))
@@ -279,16 +306,26 @@ def first_trial(plan: Plan, prepared: Prepared) -> dict[str, Any]:
     return found
 
 
-def winner_is_written(plan: Plan, number: int) -> bool:
-    """Whether the folder's run is that of this trial already."""
-    try:
-        metrics = json.loads((plan.folder / METRICS).read_bytes())
-        return bool(metrics["tune"]["trial"] == number)
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
+def record_winner(plan: Plan, study: optuna.Study, prepared: Prepared) -> dict[str, Any]:
+    """Make the best trial's model the folder's run, unless it is; its metrics.
+
+    Raises:
+        FlowcliError: the model is not here, but with another process of the search.
+    """
+    best = studies.best_of(study)
+    assert best is not None
+    # Of the processes that end together, the first one writes it.
+    with in_turn(plan.folder):
+        try:
+            metrics: dict[str, Any] = json.loads((plan.folder / METRICS).read_bytes())
+            if metrics["tune"]["trial"] == best.number:
+                return metrics
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+        return _write_winner(plan, study, prepared)
 
 
-def write_winner(plan: Plan, study: optuna.Study, prepared: Prepared) -> dict[str, Any]:
+def _write_winner(plan: Plan, study: optuna.Study, prepared: Prepared) -> dict[str, Any]:
     """Make the best trial's model the folder's run, with the scores of the test rows; its metrics.
 
     Raises:
@@ -320,5 +357,6 @@ def write_winner(plan: Plan, study: optuna.Study, prepared: Prepared) -> dict[st
         MODEL: restated(file, model.header),
     }
     write_run(plan.folder, files, metrics)
+    remember(read_tensor_header(plan.folder / MODEL).digest)
     shutil.rmtree(folder, ignore_errors=True)
     return metrics

@@ -7,13 +7,15 @@ import csv
 import io
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError
 from optuna.samplers import TPESampler
-from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
@@ -26,12 +28,16 @@ from flowcli.tables.fingerprint import same_data
 JOURNAL = "study.journal"
 # Attributes of a study and of a trial.
 DATA, CONFIG, FOLDER = "data", "config", "folder"
-WORKER, REASON, INTERRUPTED = "worker", "reason", "interrupted"
+WORKER, REASON, SURPLUS = "worker", "reason", "surplus"
 
 # Pruned: what is worse than the median of the trials before it at the same epoch.
 UNPRUNED_TRIALS = 5
 # So many epochs of a trial are compared, and in the first few of them none is pruned.
 COMPARED_EPOCHS, UNPRUNED_EPOCHS = 100, 5
+# Processes that meet at a new database make its tables all at once; those that are late try again. A file of SQLite is
+# one process's at a time. And so long the first one of a study may take to say what it is of.
+TRIES_TO_OPEN, SECONDS_BETWEEN_TRIES = 4, 0.5
+SECONDS_FOR_A_LOCK = SECONDS_FOR_FACTS = 60
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -54,8 +60,22 @@ def storage_at(place: str) -> BaseStorage:
     Raises:
         FlowcliError: it cannot be opened.
     """
+    from sqlalchemy.exc import DBAPIError
+
     with storage_errors(place):
-        return get_storage(place) if "://" in place else JournalStorage(JournalFileBackend(place))
+        if "://" not in place:
+            return JournalStorage(JournalFileBackend(place))
+        for _ in range(TRIES_TO_OPEN - 1):
+            with contextlib.suppress(DBAPIError):
+                return _database(place)
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        return _database(place)
+
+
+def _database(url: str) -> BaseStorage:
+    if url.startswith("sqlite:"):
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": SECONDS_FOR_A_LOCK}})
+    return get_storage(url)
 
 
 def folder_of(storage: BaseStorage, name: str) -> str | None:
@@ -72,26 +92,32 @@ def open_study(
     space: Mapping[str, Any],
     data: dict[str, Any],
     epochs_between: int,
+    first: Mapping[str, Any],
 ) -> optuna.Study:
-    """Open a study, or begin it.
+    """Open a study, or begin it: of processes that ask at the same time, one does.
 
     Args:
         space: the space that was asked for, as JSON.
         epochs_between: what the epochs that trials report are multiples of.
+        first: the parameters of the first trial.
 
     Raises:
         DataError: it is of other rows.
         UsageError: it is of another config.
     """
     pruner = optuna.pruners.MedianPruner(UNPRUNED_TRIALS, UNPRUNED_EPOCHS * epochs_between, epochs_between)
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", pruner=pruner, load_if_exists=True
-    )
     asked = {**config.model_dump(mode="json"), "tune": dict(space)}
     # Machines differ in their threads, which change but last bits.
     asked["train"] = {key: value for key, value in asked["train"].items() if key != "threads"}
     facts = {DATA: data, CONFIG: asked, FOLDER: str(folder)}
-    known = study.user_attrs
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", pruner=pruner)
+        known: dict[str, Any] = {}
+    except DuplicatedStudyError:
+        study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+        known = _facts_of(study, facts.keys())
+    if not known and not study.get_trials(deepcopy=False):
+        study.enqueue_trial(dict(first))
     for key, fact in facts.items():
         if key not in known:
             study.set_user_attr(key, fact)
@@ -100,6 +126,14 @@ def open_study(
     if CONFIG in known and known[CONFIG] != asked:
         raise UsageError(f"the study {name!r} is of another config; --study names another one")
     return study
+
+
+def _facts_of(study: optuna.Study, keys: Set[str]) -> dict[str, Any]:
+    """What the process that began the study says of it; it may be about to, unless it was killed."""
+    deadline = time.monotonic() + SECONDS_FOR_FACTS
+    while not keys <= (known := study.user_attrs).keys() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return dict(known)
 
 
 def sampler(config: Config, number: int) -> TPESampler:
@@ -116,6 +150,24 @@ def suggest(trial: optuna.Trial, key: str, tried: Tried) -> Any:
     if isinstance(low, int) and isinstance(high, int):
         return trial.suggest_int(key, low, high, log=tried.log)
     return trial.suggest_float(key, float(low or 0), float(high or 0), log=tried.log)
+
+
+def is_surplus(study: optuna.Study, number: int, most: int) -> bool:
+    """Whether there are so many trials before this one: those that begin last are too many, whoever looks."""
+    before = (state_of(trial) for trial in trials_of(study) if trial.number < number)
+    return sum(state != "interrupted" for state in before) >= most
+
+
+def give_back(study: optuna.Study, trial: optuna.Trial) -> None:
+    """Have a trial that was not begun count as none."""
+    trial.set_user_attr(SURPLUS, True)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def longest(study: optuna.Study) -> float:
+    """How long the longest trial took, in seconds."""
+    ended = (trial.duration for trial in trials_of(study))
+    return max((duration.total_seconds() for duration in ended if duration is not None), default=0.0)
 
 
 def is_this_worker() -> str:
@@ -161,7 +213,8 @@ def state_of(trial: FrozenTrial) -> str:
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that have begun, by number."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial.state != TrialState.WAITING and SURPLUS not in trial.user_attrs]
 
 
 def best_of(study: optuna.Study) -> FrozenTrial | None:

@@ -1,5 +1,6 @@
 """Fits by several processes, as torchrun starts them for real: Gloo on this machine's processors."""
 
+import functools
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,19 @@ OFTEN = """
 import flowcli.training.trainer as trainer
 trainer.SECONDS_BETWEEN_CHECKPOINTS = trainer.SECONDS_BEFORE_A_BEST_ONE = 0.05
 trainer.MOST_TIME_FOR_CHECKPOINTS = 1.0
+"""
+# The mean negative log-likelihood of each step's rows, written beside the run; -o comes last.
+STEPS = """
+import sys
+from flowcli.training.trainer import Training
+step = Training._step
+def told(self, *args):
+    loss = step(self, *args)
+    if self.processes.first:
+        with open(sys.argv[-1] + ".steps", "a") as file:
+            print(loss, file=file)
+    return loss
+Training._step = told
 """
 MAIN = "\nfrom flowcli.__main__ import main\nmain()\n"
 
@@ -98,27 +113,48 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-@pytest.mark.parametrize(("count", "data", "before"), [(2, "t.csv", ""), (4, "parts", SMALL)], ids=["kept", "large"])
-def test_many_processes_train_as_one_does(folder: Path, count: int, data: str, before: str) -> None:
-    """Statistics are equal, and with the same global batches the curve is, and the scores."""
-    args = [data, *FIT, "-s", "train.epochs=5"]
-    one = alone(folder, *args, "-o", f"one-{data}", before=before)
+@pytest.fixture(scope="module")
+def one_process(folder: Path) -> Callable[[str, str], Ended]:
+    """The fit by a single process, once for all numbers of processes."""
+
+    @functools.cache
+    def run(data: str, before: str) -> Ended:
+        return alone(folder, data, *FIT, "-s", "train.epochs=5", "-o", f"one-{data}", before=before)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("count", "data", "before"),
+    [(2, "t.csv", STEPS), (2, "parts", SMALL + STEPS), (4, "parts", SMALL + STEPS)],
+    ids=["kept", "large, two", "large, four"],
+)
+def test_many_processes_train_as_one_does(
+    folder: Path, one_process: Callable[[str, str], Ended], count: int, data: str, before: str
+) -> None:
+    """Statistics are equal, and with the same global batches the curve is, step by step, and the scores."""
+    one = one_process(data, before)
     assert one.status == 0, one.err
-    many = ended(processes(folder, count, *args, "-o", f"many-{data}", before=before))
-    assert (many.status, many.out) == (0, f"many-{data}\n"), many.err
-    # All that is told is told once, and is the same but for times and names.
-    said = [re.sub(r"[0-9.]+ s |(one|many)-", "", text).splitlines() for text in (one.err, many.err)]
+    name = f"many-{count}-{data}"
+    many = ended(processes(folder, count, data, *FIT, "-s", "train.epochs=5", "-o", name, before=before))
+    assert (many.status, many.out) == (0, f"{name}\n"), many.err
+    # All that is told is told once, and is the same but for times and names, and for which epochs are told in time.
+    said = [re.sub(r"[0-9.]+ s |one-|many-\d-|(?m:^epoch .*\n)", "", text).splitlines() for text in (one.err, many.err)]
     assert [line for line in said[1] if line in said[0]] == said[0]
 
-    runs = [folder / f"{name}-{data}" for name in ("one", "many")]
+    runs = [folder / f"one-{data}", folder / name]
+    # Kinds, labels, bounds and counts, and means and scales to the last digit.
     columns = [flowcli.load(run).header.columns for run in runs]
     assert columns[0] == columns[1]
+    assert {column.name for column in columns[0] if column.mean and column.scale != 1} >= {"x", "y", "price"}
     assert "late" in next(column for column in columns[0] if column.name == "kind").categories
     curves = [pd.read_csv(run / "history.csv") for run in runs]
-    # 5 epochs of 20 batches.
+    losses = [np.loadtxt(f"{run}.steps") for run in runs]
+    assert len(losses[0]) == len(losses[1]) >= 100
+    assert np.abs(losses[0] - losses[1])[:100].max() < 1e-4
     assert len(curves[0]) == len(curves[1]) == 5
-    for name in ("training_log_likelihood", "validation_log_likelihood"):
-        assert np.abs(curves[0][name] - curves[1][name]).max() < 1e-4
+    for curve in ("training_log_likelihood", "validation_log_likelihood"):
+        assert np.abs(curves[0][curve] - curves[1][curve]).max() < 1e-4
     scores = [pd.read_csv(run / "test_scores.csv") for run in runs]
     assert scores[0].row.equals(scores[1].row)
     assert np.abs(scores[0].log_prob - scores[1].log_prob).max() < 1e-2
