@@ -98,7 +98,8 @@ def run(folder: Path, arguments: list[str], kill_after: float = np.inf) -> Measu
     """Run a command; watch the memory of its processes, and kill a worker that is at work after so many seconds."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     started = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "flowcli", *arguments], cwd=folder, env=environment)
+    command = [sys.executable, "-m", "flowcli", *arguments]
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     found = Measured(0, 0, 0)
     watch = threading.Thread(target=_watch, args=(process, found, kill_after))
     watch.start()
