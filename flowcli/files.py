@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,33 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         _discard(temporary)
         raise
+
+
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A new folder that gets the name when the block ends well, and leaves no trace when it does not.
+
+    What had the name is replaced. The block writes each file in it whole.
+
+    Raises:
+        FlowcliError: it cannot be made, or a file in it not written.
+    """
+    target = Path(os.path.realpath(path))
+    temporary, old = (target.parent / f"{_temporary_prefix(target.name)}{secrets.token_hex(8)}" for _ in range(2))
+    try:
+        temporary.mkdir()
+        yield temporary
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise FlowcliError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def left_behind(folder: Path, name: str) -> Iterator[Path]:

@@ -355,6 +355,7 @@ class Model:
         seed: int | None = None,
         set_to: Mapping[str, str] | None = None,
         needed: int | None = None,
+        only: tuple[int, int] | None = None,
     ) -> Iterator[pa.Table]:
         """Draw ``n`` rows, or ``n`` for each row of ``given``, a chunk at a time.
 
@@ -365,6 +366,8 @@ class Model:
             seed: ``None`` takes a fresh one.
             set_to: values of modelled columns that are :func:`flowcli.conditioning.settable`.
             needed: how many of the rows are sure to be taken; by default all.
+            only: draw those from the first number up to the second, counted from 0, the first a multiple of
+                ``SAMPLING_CHUNK``: the same rows as with all others, for a seed that is given.
 
         Raises:
             UsageError: the model has context columns and ``given`` is missing or lacks one.
@@ -372,10 +375,15 @@ class Model:
         """
         context, cells = self._given(given)
         rows = n * len(context)
-        noise = np.random.Generator(np.random.PCG64(seed))
+        bits = np.random.PCG64(seed)
+        noise = np.random.Generator(bits)
         draw = self._drawing(set_to or {}, rows if needed is None else min(needed, rows))
-        for start in range(0, max(rows, 1), SAMPLING_CHUNK):
-            which = np.arange(start, min(start + SAMPLING_CHUNK, rows)) // max(n, 1)
+        first, stop = only or (0, rows)
+        if first:
+            # What the rows before these would take.
+            bits.advance(first * self._engine("sample", rows).noise_features)
+        for start in range(first, max(stop, first + 1), SAMPLING_CHUNK):
+            which = np.arange(start, min(start + SAMPLING_CHUNK, stop)) // max(n, 1)
             numbers, labels, ordinals = draw(noise, context[which])
             yield self.encoder.decode(numbers, labels, ordinals, cells and cells.take(integers(which)), rounded=True)
 

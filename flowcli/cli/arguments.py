@@ -20,10 +20,10 @@ _KEYS = {
 }
 
 
-def sources(data: list[str] | None) -> list[str]:
+def sources(data: list[str] | None, urls: bool = False) -> list[str]:
     """The named sources, checked to be there before anything heavy is loaded; stdin when none is named.
 
-    A folder stands for the tables in it, in the order of their names.
+    A folder stands for the tables in it, in the order of their names. ``urls``: there may be some among them.
 
     Raises:
         UsageError: a file is missing, or there is no table on stdin, or in a folder.
@@ -32,9 +32,12 @@ def sources(data: list[str] | None) -> list[str]:
     from pathlib import Path
 
     from flowcli.errors import UsageError
+    from flowcli.tables.remote import is_url
 
-    names = [file for name in data or ["-"] for file in _tables_in(name)]
+    names = [file for name in data or ["-"] for file in _tables_in(name, urls)]
     for name in names:
+        if urls and is_url(name):
+            continue
         if name == "-":
             if sys.stdin is None or sys.stdin.isatty():
                 what = "closed" if sys.stdin is None else "a terminal"
@@ -46,25 +49,30 @@ def sources(data: list[str] | None) -> list[str]:
     return names
 
 
-def _tables_in(name: str) -> list[str]:
+def _tables_in(name: str, urls: bool) -> list[str]:
     """The files of a folder whose endings are those of tables; anything else is itself."""
     from pathlib import Path
 
     from flowcli.errors import FlowcliError, UsageError
     from flowcli.tables.formats import COMPRESSIONS, FORMATS, table_name
+    from flowcli.tables.remote import is_url, tables_at
 
     folder = Path(name)
-    if name == "-" or not folder.is_dir():
+    if urls and is_url(name):
+        files = tables_at(name)
+    elif name == "-" or not folder.is_dir():
         return [name]
-    try:
-        # Spark's and other programs' own files begin like this.
-        files = sorted(f for f in folder.iterdir() if f.name[0] not in "._" and table_name(f.name) and f.is_file())
-    except OSError as error:
-        raise FlowcliError(f"{name}: cannot be read: {error.strerror}") from None
+    else:
+        try:
+            # Spark's and other programs' own files begin like this.
+            found = sorted(f for f in folder.iterdir() if f.name[0] not in "._" and table_name(f.name) and f.is_file())
+        except OSError as error:
+            raise FlowcliError(f"{name}: cannot be read: {error.strerror}") from None
+        files = list(map(str, found))
     if not files:
         endings = f"{', '.join(FORMATS)}, and these with {', '.join(COMPRESSIONS)}"
         raise UsageError(f"{name}: is a folder without tables ({endings})")
-    return list(map(str, files))
+    return files
 
 
 def names(text: str | None) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowcli.cli.arguments import sources
-from flowcli.cli.output import check_output, write_tables
+from flowcli.cli.engine import Engine, Place
+from flowcli.cli.output import write_rows
 
 if TYPE_CHECKING:
-    from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads
+    from flowcli.cli.options import Data, Device, Encoding, EngineName, Force, Format, ModelPath, Output, Threads
 
 
 def decode(
@@ -20,6 +21,7 @@ def decode(
     encoding: Encoding = None,
     device: Device = "auto",
     threads: Threads = None,
+    engine: EngineName = Engine.local,
 ) -> None:
     """Write the rows of given latents.
 
@@ -27,21 +29,18 @@ def decode(
 
     Example: flowcli decode latents.csv -m runs/iris -o rows.csv
     """
-    names = sources(data)
-    check_output(output, force)
+    files = sources(data, urls=True)
+    place = Place.of(engine, device, threads, output, files, force)
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)
-    from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.loading import load_model
-    from flowcli.cli.threads import asked_threads
+    from flowcli.cli.input import used_names
+    from flowcli.engines.work import Decoding as Work
     from flowcli.preprocess.encoder import COMPONENT
-    from flowcli.tables.pipeline import Pace, in_order
 
-    pace = Pace(asked_threads(threads))
-    loaded = load_model(path, device)
+    loaded = place.load(path)
     encoder = loaded.encoder
     as_they_are = used_names([*encoder.partial, *encoder.discrete, *encoder.context])
     as_they_are |= {COMPONENT} if loaded.components else set()
-    tables = chunks(names, encoding, as_they_are.union(encoder.latent_names))
-    write_tables(in_order(loaded.decode, tables, pace), output, form)
+    used = as_they_are.union(encoder.latent_names)
+    write_rows(place.work_on(files, encoding, used, loaded, path, lambda names: Work()), output, form)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowcli.cli.arguments import sources
-from flowcli.cli.output import check_output, write_tables
+from flowcli.cli.engine import Engine, Place
+from flowcli.cli.output import write_rows
 
 if TYPE_CHECKING:
-    from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads
+    from flowcli.cli.options import Data, Device, Encoding, EngineName, Force, Format, ModelPath, Output, Threads
 
 
 def encode(
@@ -20,6 +21,7 @@ def encode(
     encoding: Encoding = None,
     device: Device = "auto",
     threads: Threads = None,
+    engine: EngineName = Engine.local,
 ) -> None:
     """Write each row's latents.
 
@@ -29,17 +31,14 @@ def encode(
 
     Example: flowcli encode test.csv -m runs/iris -o latents.csv
     """
-    names = sources(data)
-    check_output(output, force)
+    files = sources(data, urls=True)
+    place = Place.of(engine, device, threads, output, files, force)
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)
-    from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.loading import load_model
-    from flowcli.cli.threads import asked_threads
-    from flowcli.tables.pipeline import Pace, in_order
+    from flowcli.cli.input import used_names
+    from flowcli.engines.work import Encoding as Work
 
-    pace = Pace(asked_threads(threads))
-    loaded = load_model(path, device)
-    tables = chunks(names, encoding, used_names(loaded.header.columns))
-    write_tables(in_order(loaded.encode, tables, pace), output, form)
+    loaded = place.load(path)
+    used = used_names(loaded.header.columns)
+    write_rows(place.work_on(files, encoding, used, loaded, path, lambda names: Work()), output, form)

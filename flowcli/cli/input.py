@@ -30,9 +30,14 @@ def chunks(sources: Sequence[str], encoding: str | None, used: Collection[str] |
     told: set[str] = set()
     for source in sources:
         for table in read_chunks(source, encoding or "utf-8"):
-            ignored = [name for name in table.names if used is not None and name not in used and name not in told]
-            if ignored:
-                more = f" and {len(ignored) - MOST_NAMES:,} more" if len(ignored) > MOST_NAMES else ""
-                messages.note(f"ignored columns: {', '.join(map(repr, ignored[:MOST_NAMES]))}{more}")
-                told.update(ignored)
+            tell_ignored(table.names, used, told)
             yield table
+
+
+def tell_ignored(names: Sequence[str], used: Collection[str] | None, told: set[str]) -> None:
+    """Tell of the columns that are not among the ``used`` ones, and of each only once."""
+    ignored = [name for name in names if used is not None and name not in used and name not in told]
+    if ignored:
+        more = f" and {len(ignored) - MOST_NAMES:,} more" if len(ignored) > MOST_NAMES else ""
+        messages.note(f"ignored columns: {', '.join(map(repr, ignored[:MOST_NAMES]))}{more}")
+        told.update(ignored)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flowcli.cli import completion
+from flowcli.cli.engine import Engine
 from flowcli.config.limits import MOST_THREADS
 
 
@@ -84,10 +85,19 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        metavar="FILE",
+        metavar="FILE|FOLDER/",
         help="Where to write; the ending says the format (.csv, .tsv, .jsonl, .parquet, .arrow, .arrows) and, behind "
-        "the first three, a compression (.gz, .zst, .xz, .bz2); '-' is stdout, as CSV.",
+        "the first three, a compression (.gz, .zst, .xz, .bz2); with a / at its end it is a folder of Parquet files; "
+        "'-' is stdout, as CSV.",
         callback=_checked_output,
+    ),
+]
+EngineName = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="What computes: this process, or workers of Ray, one for each GPU or processor of its cluster, or "
+        "--threads of them.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file that -o names.")]

@@ -8,8 +8,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from flowcli.printable import printable
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
+
+    from flowcli.engines.work import Done
 
 STDOUT = "-"
 BROKEN_PIPE_STATUS = 141
@@ -173,6 +176,41 @@ def check_output(output: str, force: bool) -> None:
         raise UsageError(f"{output}: is there already; --force replaces it")
 
 
+def check_rows_output(output: str, force: bool, sources: Sequence[str]) -> None:
+    """Look at an output of rows: a file, or a folder that gets a table for each of the sources.
+
+    Raises:
+        UsageError: it is not of this machine, or holds what ``force`` does not allow to replace, or one of the sources;
+            or two sources would have the same table.
+    """
+    from flowcli.tables.formats import is_folder, table_name, table_stem
+    from flowcli.tables.remote import is_url
+
+    if is_url(output):
+        raise UsageError(f"{output}: -o names a file or a folder of this machine")
+    if not is_folder(output):
+        if Path(output).is_dir() and output != STDOUT:
+            raise UsageError(f"{output}: is a folder; for a table in it for each of DATA's, name it {output}/")
+        check_output(output, force)
+        return
+    folder = Path(output)
+    stems = [table_stem(source) for source in sources]
+    twice = [source for source, stem in zip(sources, stems, strict=True) if stems.count(stem) > 1]
+    if twice:
+        raise UsageError(f"{output}: {', '.join(twice[:2])} would be the same table in it; rename one")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{output}: is a file; leave out the /")
+    if any(folder.iterdir()) and not force:
+        raise UsageError(f"{output}: holds something already; --force replaces the tables in it")
+    others = [place.name for place in folder.iterdir() if not (place.is_file() and table_name(place.name))]
+    if others:
+        raise UsageError(f"{output}: holds {min(others)!r}, which is no table; name another folder")
+    if folder.resolve() in {Path(source).resolve().parent for source in sources}:
+        raise UsageError(f"{output}: holds DATA; name another folder")
+
+
 @contextmanager
 def _output_stream(output: str) -> Iterator[IO[bytes]]:
     from flowcli.files import kind_of, written_whole
@@ -212,3 +250,17 @@ def write_tables(tables: Iterable[pa.Table], output: str, form: str | None = Non
     ):
         for table in tables:
             writer.write(table)
+
+
+def write_rows(results: Iterable[Done], output: str, form: str | None = None) -> None:
+    """Write results to stdout or to a file, or to a folder, a table for each source; see :func:`check_rows_output`."""
+    from flowcli.files import folder_written_whole
+    from flowcli.tables.formats import is_folder, output_format, table_stem
+
+    if not is_folder(output):
+        write_tables((done.cells for done in results), output, form)
+        return
+    form, _ = output_format(output, form)
+    with folder_written_whole(Path(output)) as folder:
+        for source, of_source in groupby(results, lambda done: done.source):
+            write_tables((done.cells for done in of_source), str(folder / f"{table_stem(source)}.{form}"), form)

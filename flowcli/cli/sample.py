@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from flowcli.cli.engine import Engine, Place
 from flowcli.cli.given import given_values, wanted_rows
-from flowcli.cli.output import check_output, messages, write_tables
+from flowcli.cli.output import messages, write_rows
 from flowcli.errors import UsageError
 
 if TYPE_CHECKING:
     import typer
 
     from flowcli.cli import completion
-    from flowcli.cli.options import Device, Force, Format, ModelPath, Output, Seed, Threads
+    from flowcli.cli.options import Device, EngineName, Force, Format, ModelPath, Output, Seed, Threads
 
 
 def sample(
@@ -52,6 +53,7 @@ def sample(
     form: Format = None,
     device: Device = "auto",
     threads: Threads = None,
+    engine: EngineName = Engine.local,
 ) -> None:
     """Draw rows from the model.
 
@@ -63,7 +65,7 @@ def sample(
         raise UsageError("give values by --given or by --given-file, not both")
     if given_file is not None and given_file != "-" and not Path(given_file).exists():
         raise UsageError(f"{given_file}: no such file")
-    check_output(output, force)
+    place = Place.of(engine, device, threads, output, force=force)
     values = given_values(given or [])
 
     from flowcli.runs import resolve_model
@@ -82,9 +84,11 @@ def sample(
         raise UsageError("--given-file: the model has no context columns")
     wanted = wanted_rows(file, values, expression, context_is_given=given_file is not None)
 
-    from flowcli.cli.loading import load_model
-    from flowcli.cli.threads import asked_threads
-
+    if place.on_ray and wanted.rejection is not None:
+        raise UsageError(
+            "--engine ray does not draw rows until enough fit: --where, and --given for a column that is neither "
+            "context nor a whole factor, are for --engine local"
+        )
     if seed is None:
         import secrets
 
@@ -95,7 +99,15 @@ def sample(
         from flowcli.tables.read import read_table
 
         table = read_table([given_file])
-    loaded = load_model(file, device, asked_threads(threads) or 1)
-    write_tables(wanted.draw(loaded, n, table, seed), output, form)
+    from flowcli.engines.work import Sampling, in_parts
+
+    if place.on_ray:
+        place.load(path)  # checks it
+        write_rows(place.sample(Sampling(n, table, seed, wanted.set_to), path), output, form)
+        return
+    from flowcli.cli.loading import load_model
+
+    loaded = load_model(file, device, place.threads or 1)
+    write_rows(in_parts(wanted.draw(loaded, n, table, seed)), output, form)
     if wanted.rejection is not None:
         messages.note(wanted.rejection.summary())

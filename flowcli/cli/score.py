@@ -7,19 +7,16 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 from flowcli.cli.arguments import names, sources
-from flowcli.cli.output import check_output, messages, write_tables
+from flowcli.cli.engine import Engine, Place
+from flowcli.cli.output import messages, write_rows
 from flowcli.errors import UsageError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import typer
 
     from flowcli.cli import completion
-    from flowcli.cli.options import Data, Device, Encoding, Force, Format, ModelPath, Output, Threads
-    from flowcli.model import Model
-    from flowcli.tables.keep import KeptColumns
-    from flowcli.tables.pipeline import Pace
-    from flowcli.tables.table import Table
+    from flowcli.cli.options import Data, Device, Encoding, EngineName, Force, Format, ModelPath, Output, Threads
+    from flowcli.engines.work import Done
 
 
 class OnBadRow(str, Enum):
@@ -51,6 +48,7 @@ def score(
     encoding: Encoding = None,
     device: Device = "auto",
     threads: Threads = None,
+    engine: EngineName = Engine.local,
 ) -> None:
     """Write each row's log-likelihood.
 
@@ -63,38 +61,32 @@ def score(
         raise UsageError("--append copies every column; --keep has none to add")
     if len(set(copied)) < len(copied):
         raise UsageError(f"--keep {keep}: names a column twice")
-    files = sources(data)
-    check_output(output, force)
+    files = sources(data, urls=True)
+    place = Place.of(engine, device, threads, output, files, force)
     from flowcli.runs import resolve_model
 
     path = resolve_model(model)
-    from flowcli.cli.input import chunks, used_names
-    from flowcli.cli.loading import load_model
-    from flowcli.cli.threads import asked_threads
+    from flowcli.cli.input import used_names
+    from flowcli.engines.work import Scoring
     from flowcli.tables.keep import KeptColumns
-    from flowcli.tables.pipeline import Pace
 
-    pace = Pace(asked_threads(threads))
-    loaded = load_model(path, device)
+    loaded = place.load(path)
     used = None if append else used_names(loaded.header.columns) | {*copied}
-    kept = KeptColumns(None if append else copied)
-    write_tables(_scores(loaded, chunks(files, encoding, used), kept, on_bad_row.value, pace), output, form)
+
+    def work(names: list[str]) -> Scoring:
+        return Scoring(KeptColumns(names if append else copied, whole=append), on_bad_row.value)
+
+    write_rows(_told(place.work_on(files, encoding, used, loaded, path, work)), output, form)
 
 
-def _scores(
-    model: Model, tables: Iterable[Table], kept: KeptColumns, on_bad_row: str, pace: Pace
-) -> Iterator[pa.Table]:
-    import numpy as np
-
-    from flowcli.tables.arrays import numbers
-    from flowcli.tables.pipeline import in_order
-
+def _told(results: Iterable[Done]) -> Iterator[Done]:
+    """The results; then it is told of rows without a score."""
     unseen = beyond = empty = 0
-    for table, scores in in_order(lambda table: (table, model.score(table, on_bad_row)), tables, pace):
-        unseen += int(scores.unseen_label.sum())
-        beyond += int((np.isneginf(scores.log_prob) & ~scores.unseen_label).sum())
-        empty += int(np.isnan(scores.log_prob).sum())
-        yield kept.beside(table, "log_prob", numbers(scores.log_prob, np.isnan(scores.log_prob)))
+    for done in results:
+        unseen += done.unseen
+        beyond += done.beyond
+        empty += done.empty
+        yield done
     if unseen:
         messages.note(f"{_rows(unseen)} of probability zero (-inf): a label that was not in training")
     if beyond:

@@ -41,13 +41,14 @@ def columnar_cells(stream: io.BufferedReader, rows: tuple[int, int] | None = Non
     return None
 
 
-def parquet_rows(stream: io.BufferedReader) -> int | None:
-    """How many rows a Parquet file says it has; ``None`` if it is none, or can be read only once."""
+def parquet_groups(stream: io.BufferedReader) -> list[int] | None:
+    """How many rows each row group of a Parquet file has; ``None`` if it is none, or can be read only once."""
     from pyarrow import parquet
 
     if not stream.peek(8).startswith(_PARQUET) or not stream.seekable():
         return None
-    return int(parquet.ParquetFile(stream).metadata.num_rows)
+    metadata = parquet.ParquetFile(stream).metadata
+    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 
 def within(pieces: Iterator[pa.Table], rows: tuple[int, int] | None) -> Iterator[pa.Table]:

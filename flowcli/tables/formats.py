@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from flowcli.errors import UsageError
@@ -26,8 +27,22 @@ def table_name(name: str) -> bool:
     return path.suffix in FORMATS or (path.suffix in COMPRESSIONS and Path(path.stem).suffix in FORMATS)
 
 
+def table_stem(name: str) -> str:
+    """A table's name without folders and without the endings of its format and compression."""
+    path = Path(name.partition("::")[0])
+    for endings in (COMPRESSIONS, FORMATS):
+        path = path.with_suffix("") if path.suffix.lower() in endings else path
+    return path.name
+
+
+def is_folder(output: str) -> bool:
+    """Whether an output is a folder: its name ends with ``/``."""
+    return output.endswith(("/", os.sep))
+
+
 def output_format(path: str, form: str | None = None) -> tuple[str, str | None]:
-    """The format and the compression of a file by its ending, as ``.csv`` or ``.csv.gz``; ``-`` is CSV.
+    """The format and the compression of a file by its ending, as ``.csv`` or ``.csv.gz``; ``-`` is CSV, and of
+    a folder the files are Parquet.
 
     Args:
         form: the format, whatever the ending says.
@@ -37,6 +52,8 @@ def output_format(path: str, form: str | None = None) -> tuple[str, str | None]:
     """
     if path == "-":
         return form or "csv", None
+    if is_folder(path):
+        return form or "parquet", None
     ending, compression = Path(path).suffix.lower(), None
     if ending in COMPRESSIONS:
         ending, compression = Path(Path(path).stem).suffix.lower(), COMPRESSIONS[ending]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flowcli.errors import DataError
-from flowcli.tables.columnar_source import parquet_rows
+from flowcli.tables.columnar_source import parquet_groups
 from flowcli.tables.read import read_chunks
 from flowcli.tables.streams import opened
 from flowcli.tables.table import Table
@@ -31,9 +31,8 @@ def count_rows(file: str, encoding: str = "utf-8") -> FileRows:
     chunks = read_chunks(file, encoding)
     first = next(chunks)
     with opened(file) as stream:
-        rows = parquet_rows(stream)
-    if rows is None:
-        rows = len(first) + sum(map(len, chunks))
+        groups = parquet_groups(stream)
+    rows = len(first) + sum(map(len, chunks)) if groups is None else sum(groups)
     return FileRows(file, rows, first.names)
 
 

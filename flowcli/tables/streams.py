@@ -14,6 +14,7 @@ from typing import Any
 
 from flowcli.errors import DataError, UsageError
 from flowcli.tables.compression import decompressed
+from flowcli.tables.remote import is_url, opened_url
 
 STDIN = "-"
 # The longest row of a CSV that can be read; Arrow reads up to 32 blocks ahead.
@@ -38,6 +39,10 @@ def opened(source: str, kept: io.FileIO | None = None) -> Iterator[io.BufferedRe
         with io.FileIO(os.dup(kept.fileno())) as file:
             file.seek(0)
             yield _decompressed(_buffered(file), "standard input")
+        return
+    if is_url(source):
+        with opened_url(source) as raw:
+            yield _decompressed(_buffered(raw), source)
         return
     path = Path(source)
     if not path.exists():

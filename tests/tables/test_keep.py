@@ -19,18 +19,13 @@ def test_named_columns_come_first_in_the_order_asked_for():
     assert beside.to_pydict() == {"b": ["3"], "a": ["01"], "s": [0.5]}
 
 
-def test_none_is_every_column():
-    beside = KeptColumns(None).beside(table(a=["1"], b=["2"]), "s", pa.array([0.5]))
-    assert beside.column_names == ["a", "b", "s"]
-
-
 def test_no_columns_leave_the_computed_one():
     assert KeptColumns([]).beside(table(a=["1"]), "s", pa.array([0.5])).to_pydict() == {"s": [0.5]}
 
 
 def test_every_piece_has_the_columns_of_the_first():
-    kept = KeptColumns(None)
-    kept.beside(table(a=["1"], b=["2"]), "s", pa.array([0.5]))
+    kept = KeptColumns(["a", "b"], whole=True)
+    assert kept.beside(table(a=["1"], b=["2"]), "s", pa.array([0.5])).column_names == ["a", "b", "s"]
     assert kept.beside(table(b=["4"], a=["3"]), "s", pa.array([0.5])).column_names == ["a", "b", "s"]
     with pytest.raises(DataError, match=r"t\.csv has no column 'a'"):
         kept.beside(table(b=["4"]), "s", pa.array([0.5]))
@@ -43,7 +38,7 @@ def test_a_missing_column_is_told_with_the_nearest():
         KeptColumns(["idd"]).beside(table(id=["1"]), "s", pa.array([0.5]))
 
 
-@pytest.mark.parametrize("names", [None, ["s"]])
-def test_the_computed_column_is_never_there_twice(names):
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_computed_column_is_never_there_twice(whole):
     with pytest.raises(DataError, match=r"t\.csv: has a column 's' already"):
-        KeptColumns(names).beside(table(s=["1"]), "s", pa.array([0.5]))
+        KeptColumns(["s"], whole).beside(table(s=["1"]), "s", pa.array([0.5]))
