@@ -10,8 +10,8 @@ from flowcli.flows.base import LOG_SCALE_BOUND, Base, FreeOrConditional, log_nor
 from flowcli.flows.labels import choose
 from flowcli.transforms.transformer import soft_clip
 
-# A mixture can be far narrower than the whole, so that its scales have twice the room, in logarithms.
-BOUND = 2 * LOG_SCALE_BOUND
+# A mixture can be far narrower than the whole, so that its scales have three times the room, in logarithms.
+BOUND = 3 * LOG_SCALE_BOUND
 # How a mixture takes its start from the rows: from at most so many, by k-means and then by expectation-maximisation.
 MOST_ROWS = 20_000
 CLUSTERING_ROUNDS = 10
@@ -21,7 +21,7 @@ SMALLEST_GAIN = 1e-3
 # Half a row's worth of a part of the spread within all clusters is added to each covariance, so that a cluster of a few
 # rows does not shrink to them.
 PRIOR_ROWS = 0.5
-PRIOR_PART = 0.1
+PRIOR_PART = 0.01
 # A component of fewer would be these rows, kept in the model; it starts again from all rows.
 FEWEST_ROWS = 5
 # So many numbers at once.
@@ -134,7 +134,7 @@ def _mixture_of(rows: Tensor, components: int, seed: int) -> tuple[Tensor, Tenso
         count = member.sum(0).unsqueeze(-1)
         means = torch.where(count > 0, member.mT @ rows / count.clamp_min(1), means)
     within = (rows - means[nearest]).square().mean(0)
-    prior = torch.diag(torch.maximum(PRIOR_PART * within, 1e-4 * rows.var(0, correction=0)).clamp_min(1e-6))
+    prior = torch.diag(torch.maximum(PRIOR_PART * within, 1e-6 * rows.var(0, correction=0)).clamp_min(1e-8))
     unit = torch.eye(features, dtype=rows.dtype)
     whole = torch.cov(rows.mT, correction=0).reshape(features, features) + PRIOR_ROWS * prior
     size = max(1, BLOCK // rows.numel())

@@ -153,7 +153,7 @@ class MixtureTraining:
                 return replace(self.progress, stopped_by="interrupt")
             started = time.monotonic()
             if self._current is None and (group.epochs or not self._late()):
-                self._initialize(group.numbers, self._learned_by)
+                self._initialize(group, group.numbers, self._learned_by)
             if group.epochs:
                 self._current = self._current or self._training_of(group)
                 if self._stop_asked:  # while it was set up
@@ -174,14 +174,15 @@ class MixtureTraining:
         return self.progress
 
     def _start_from_all_rows(self) -> None:
-        """What only takes a start from the rows takes it from the held-out ones, too, which have set the weights."""
-        if not len(self.validation) or self._late() or isinstance(self.training, SharedRows):
+        """What only takes a start from the rows takes it from those held out, too, when these have set the weights."""
+        held_out = self.parts > 1 or len(self.validation)
+        if not held_out or self._late() or isinstance(self.training, SharedRows):
             return
         whole = Rows.concatenated([self.training, self.validation.to(self.training.numbers.device)])
         counted = {number for number, _ in self.density.weighted()}
         for group in self.groups:
             if not group.epochs:
-                self._initialize([number for number in group.numbers if number in counted], lambda number: whole)
+                self._initialize(group, [n for n in group.numbers if n in counted], lambda number: whole)
 
     def _spent(self) -> float:
         """The seconds that the finished groups took, of several processes by the first one's clock."""
@@ -192,11 +193,15 @@ class MixtureTraining:
         spent = self._spent()
         return self.config.max_time is not None and spent > MOST_TIME_FOR_STARTS * self.config.max_time
 
-    def _initialize(self, numbers: Sequence[int], rows_for: Callable[[int], Rows | SharedRows]) -> None:
-        """Let each of these members take its start from the rows for its number."""
+    def _initialize(self, group: Group, numbers: Sequence[int], rows_for: Callable[[int], Rows | SharedRows]) -> None:
+        """Let each of these members of a group take its start from the rows for its number.
+
+        Noise is for networks: a mixture of normals has a prior of its own, and may be narrower.
+        """
+        config = self.config if group.epochs else self.config.model_copy(update={"noise": 0.0})
         for number, member in zip(numbers, self._members(numbers), strict=True):
             rows = some_of(rows_for(number), MOST_STARTING_ROWS).to(self.device)
-            member.initialize(with_noise(member, rows, self.config, self.seed, number)[0])
+            member.initialize(with_noise(member, rows, config, self.seed, number)[0])
 
     def _learned_by(self, number: int) -> Rows | SharedRows:
         folds = self._folds([number])
