@@ -10,8 +10,8 @@ from flowcli.flows.base import LOG_SCALE_BOUND, Base, FreeOrConditional, log_nor
 from flowcli.flows.labels import choose
 from flowcli.transforms.transformer import soft_clip
 
-# A mixture can be far narrower than the whole, so that its scales have three times the room, in logarithms.
-BOUND = 3 * LOG_SCALE_BOUND
+# A mixture can be far narrower than the whole, so that its scales have twice the room, in logarithms.
+BOUND = 2 * LOG_SCALE_BOUND
 # How a mixture takes its start from the rows: from at most so many, by k-means and then by expectation-maximisation.
 MOST_ROWS = 20_000
 CLUSTERING_ROUNDS = 10
@@ -118,7 +118,7 @@ class GaussianMixture(Base):
         scales = torch.diagonal(cholesky, dim1=-2, dim2=-1)
         unit = torch.eye(self.features, dtype=rows.dtype)
         factor = torch.linalg.solve_triangular(cholesky / scales.unsqueeze(-2), unit, upper=False, unitriangular=True)
-        log_scales = torch.log(scales).clamp(-0.9 * BOUND, 0.9 * BOUND)
+        log_scales = torch.log(scales).clamp(-0.999 * BOUND, 0.999 * BOUND)
         raw = log_scales / (1 - log_scales.abs() / BOUND)  # soft_clip's inverse
         entries = factor[:, self.below[0].cpu(), self.below[1].cpu()]
         self.parameters_of.free.copy_(torch.cat([torch.log(weights).unsqueeze(-1), locations, raw, entries], dim=-1))

@@ -269,8 +269,15 @@ def mean_density(log_probs: np.ndarray) -> float:
     return float(logsumexp(log_probs) - math.log(len(log_probs)))
 
 
-def test_held_out_rows_are_scored_by_members_that_left_them_out(whole: dict[int, MixtureTraining]) -> None:
-    training = whole[3]
+def weighed(training: MixtureTraining, monkeypatch: pytest.MonkeyPatch) -> MixtureTraining:
+    """Run, but for the last step, in which members take their start from the rows that they had left out, too."""
+    monkeypatch.setattr(training, "_start_from_all_rows", lambda: None)
+    training.run()
+    return training
+
+
+def test_held_out_rows_are_scored_by_members_that_left_them_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = weighed(start(3), monkeypatch)
     each = member_log_probs(training, training.training)
     part = Folds.of(90, 3, [0], 5, torch.device("cpu")).part.tolist()
     entries = [[0, 1], [2, 3, 4], [5, 6], [7]]
@@ -293,10 +300,10 @@ def test_held_out_rows_are_scored_by_members_that_left_them_out(whole: dict[int,
         assert entry["held_out_log_likelihood"] == pytest.approx(each[rows, members[0]].mean(), abs=1e-5)
 
 
-def test_copies_for_each_part() -> None:
+def test_copies_for_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
     # Five copies and three parts: some parts are left out by two.
     training = start(mixture=[{**COUPLING, "copies": 5}, {**NORMALS, "copies": 3}], epochs=1)
-    training.run()
+    weighed(training, monkeypatch)
     each = member_log_probs(training, training.training)
     part = Folds.of(90, 3, [0], 5, torch.device("cpu")).part.tolist()
     weights = training.density.weights.double().numpy()
@@ -323,7 +330,7 @@ def test_without_folds_the_validation_rows_decide() -> None:
 
 
 def test_what_only_takes_a_start_takes_it_from_the_validation_rows_too() -> None:
-    training = start(1, [LAST], noise=0.0)
+    training = start(1, [LAST])
     training.run()
     learned, held_out = (rows.numbers.double().numpy() for rows in (training.training, training.validation))
     both = np.concatenate([learned, held_out])
@@ -332,6 +339,15 @@ def test_what_only_takes_a_start_takes_it_from_the_validation_rows_too() -> None
     # What is told of them is from before, when they were held out.
     before = multivariate_normal(learned.mean(axis=0), np.cov(learned.T, bias=True)).logpdf(held_out)
     np.testing.assert_allclose(training.held_out_log_prob.numpy(), before, rtol=1e-4)
+
+
+def test_what_only_takes_a_start_takes_it_from_the_parts_left_out_too() -> None:
+    training = start(3, [{**LAST, "copies": 3}])
+    training.run()
+    rows = training.training.numbers.double().numpy()
+    expected = multivariate_normal(rows.mean(axis=0), np.cov(rows.T, bias=True)).logpdf(rows)
+    for each in member_log_probs(training, training.training).T:
+        np.testing.assert_allclose(each, expected, rtol=1e-4)
 
 
 def test_the_weights_are_better_than_the_start() -> None:
