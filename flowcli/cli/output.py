@@ -183,24 +183,26 @@ def check_rows_output(output: str, force: bool, sources: Sequence[str]) -> None:
         UsageError: it is not of this machine, or holds what ``force`` does not allow to replace, or one of the sources;
             or two sources would have the same table.
     """
+    from flowcli.files import kind_of
     from flowcli.tables.formats import is_folder, table_name, table_stem
     from flowcli.tables.remote import is_url
 
     if is_url(output):
         raise UsageError(f"{output}: -o names a file or a folder of this machine")
+    folder = Path(output)
+    kind = None if output == STDOUT else kind_of(folder)
     if not is_folder(output):
-        if Path(output).is_dir() and output != STDOUT:
+        if kind == "folder":
             raise UsageError(f"{output}: is a folder; for a table in it for each of DATA's, name it {output}/")
         check_output(output, force)
         return
-    folder = Path(output)
     stems = [table_stem(source) for source in sources]
     twice = [source for source, stem in zip(sources, stems, strict=True) if stems.count(stem) > 1]
     if twice:
         raise UsageError(f"{output}: {', '.join(twice[:2])} would be the same table in it; rename one")
-    if not folder.exists():
+    if kind is None:
         return
-    if not folder.is_dir():
+    if kind != "folder":
         raise UsageError(f"{output}: is a file; leave out the /")
     if any(folder.iterdir()) and not force:
         raise UsageError(f"{output}: holds something already; --force replaces the tables in it")
