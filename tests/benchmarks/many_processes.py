@@ -29,10 +29,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, in turn; the median is told")
     parser.add_argument("--write", type=Path, help="write the table there")
     options = parser.parse_args()
+    given = ["FILE" if options.write and word == str(options.write) else word for word in sys.argv[1:]]
     lines = [
         "# Training on several processes",
         "",
-        f"`python {' '.join(['tests/benchmarks/many_processes.py', *sys.argv[1:]])}`, "
+        f"`python {' '.join(['tests/benchmarks/many_processes.py', *given])}`, "
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, torch {torch.__version__}, Python {platform.python_version()}, "
         f"{platform.machine()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before.",
         "",
