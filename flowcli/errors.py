@@ -59,3 +59,9 @@ class GateMissed(FlowcliError):
     """A figure is below what the user asks for (exit status 3)."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says first, or else its name."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from flowcli.config.load import dump_config
 from flowcli.config.schema import Config
-from flowcli.errors import FlowcliError
+from flowcli.errors import FlowcliError, first_line
 from flowcli.fitting import FitObserver
 from flowcli.runs import CHECKPOINT, FILES
 from flowcli.training.mixture import MixtureTraining
@@ -126,7 +126,7 @@ class Tracking(FitObserver):
         try:
             self.log.begin(facts, dump_config(config))
         except Exception as error:
-            raise FlowcliError(f"--track {self.tracker}: {_first_line(error)}") from error
+            raise FlowcliError(f"--track {self.tracker}: {first_line(error)}") from error
         self.works = True
         # Of a fit that goes on, what came before is told again, so that its history is whole.
         for epoch in training.progress.epochs:
@@ -174,8 +174,4 @@ class Tracking(FitObserver):
             action()
         except Exception as error:
             self.works = False
-            self.tell(f"WARNING: --track {self.tracker} ends here: {_first_line(error)}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+            self.tell(f"WARNING: --track {self.tracker} ends here: {first_line(error)}")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowcli.engines.work import Done, Job, Piece
-from flowcli.errors import FlowcliError
+from flowcli.errors import FlowcliError, first_line
 from flowcli.memory import keep_freed_memory
 from flowcli.tables.columnar_source import parquet_groups
 from flowcli.tables.pipeline import usable_cpus
@@ -71,7 +71,7 @@ def cluster(workers: int | None, say: Callable[[str], None]) -> Iterator[None]:
                 ray.init(address=address, **quiet)
         except Exception as error:
             where = "" if address == "local" else f" at RAY_ADDRESS={address}"
-            raise FlowcliError(f"no Ray cluster{where}: {_first_line(error)}") from None
+            raise FlowcliError(f"no Ray cluster{where}: {first_line(error)}") from None
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.target_max_block_size = BYTES_OF_A_BLOCK
@@ -79,7 +79,7 @@ def cluster(workers: int | None, say: Callable[[str], None]) -> Iterator[None]:
         try:
             yield
         except ray.exceptions.RayError as error:
-            raise FlowcliError(f"Ray: {_first_line(error)}") from error
+            raise FlowcliError(f"Ray: {first_line(error)}") from error
         finally:
             ray.shutdown()
 
@@ -240,7 +240,3 @@ def _own_signals() -> Iterator[None]:
     yield
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 import pyarrow as pa
 
-from flowcli.errors import DataError, UsageError
+from flowcli.errors import DataError, UsageError, first_line
 from flowcli.tables.arrays import texts
 from flowcli.tables.table import Origin, Table, check_names, without_views
 
@@ -139,7 +139,7 @@ def _cells(value: Any, name: str, names: Sequence[str] | None) -> pa.Table:
 
             return from_dataframe(value)
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{name}: {_first_line(error)}") from None
+        raise DataError(f"{name}: {first_line(error)}") from None
     hint = "; collect it into a DataFrame first" if hasattr(value, "collect") else ""
     raise DataError(f"{name}: a table is {TAKEN}; got {type(value).__name__}{hint}")
 
@@ -157,7 +157,7 @@ def _array_cells(value: Any, source: str, names: Sequence[str] | None) -> pa.Tab
     try:
         array = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # a tensor that is not in the memory of this machine, say
-        raise DataError(f"{source}: {_first_line(error)}") from None
+        raise DataError(f"{source}: {first_line(error)}") from None
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or array.dtype.names:
         raise DataError(f"{source}: an array has rows and columns, (n, d); got {array.dtype} of shape {array.shape}")
@@ -202,10 +202,6 @@ def _mixed(cells: Any, source: str, name: str) -> pa.Array:
         else:
             raise DataError(f"{source}: row {row}, column {name!r}: holds {type(cell).__name__}")
     return texts(found)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _array(cells: pa.Table) -> npt.NDArray[Any]:

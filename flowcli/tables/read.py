@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from flowcli.errors import DataError
+from flowcli.errors import DataError, first_line
 from flowcli.tables.columnar_source import columnar_cells, within
 from flowcli.tables.csv_source import csv_cells
 from flowcli.tables.json_source import json_cells
@@ -66,15 +66,11 @@ def read_chunks(
                     yield Table(chunk, (Origin(name, first_row, chunk.num_rows),))
                     first_row += chunk.num_rows
     except pa.ArrowInvalid as error:
-        raise DataError(f"{name}: cannot be read: {_first_line(error)}") from None
+        raise DataError(f"{name}: cannot be read: {first_line(error)}") from None
     except (pa.ArrowException, lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{name}: damaged or cut short: {_first_line(error)}") from None
+        raise DataError(f"{name}: damaged or cut short: {first_line(error)}") from None
     except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror or _first_line(error)}") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{name}: cannot be read: {error.strerror or first_line(error)}") from None
 
 
 def _text_cells(text: io.BufferedReader, name: str) -> Iterator[pa.Table]:

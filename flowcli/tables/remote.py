@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from flowcli.errors import DataError, FlowcliError, UsageError
+from flowcli.errors import DataError, FlowcliError, UsageError, first_line
 from flowcli.tables.formats import table_name
 
 
@@ -63,13 +63,13 @@ def _told(url: str) -> Iterator[None]:
     except FileNotFoundError:
         raise UsageError(f"{url}: no such file") from None
     except ImportError as error:
-        raise UsageError(f"{url}: {_first_line(error)}") from None
+        raise UsageError(f"{url}: {first_line(error)}") from None
     except ValueError as error:
         if "rotocol" in str(error):
-            raise UsageError(f"{url}: {_first_line(error)}") from None
-        raise DataError(f"{url}: cannot be read: {_first_line(error)}") from None
+            raise UsageError(f"{url}: {first_line(error)}") from None
+        raise DataError(f"{url}: cannot be read: {first_line(error)}") from None
     except Exception as error:  # each file system has its own
-        raise DataError(f"{url}: cannot be read: {_first_line(error)}") from None
+        raise DataError(f"{url}: cannot be read: {first_line(error)}") from None
 
 
 class _Remote(io.RawIOBase):
@@ -96,10 +96,6 @@ class _Remote(io.RawIOBase):
         except OSError:
             raise
         except Exception as error:
-            raise OSError(_first_line(error)) from None
+            raise OSError(first_line(error)) from None
         buffer[: len(content)] = content
         return len(content)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
