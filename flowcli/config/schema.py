@@ -237,6 +237,9 @@ class Part(Section):
     transforms: Annotated[list[Transform], Field(max_length=MOST_TRANSFORMS)] | None = Field(
         default=None, description=TRANSFORMS.description
     )
+    heavy_tails: Literal["mapped", "kept"] = Field(
+        default="mapped", description="columns with heavy tails: mapped by arcsinh, or kept as they are"
+    )
     labels: LabelChoice = Field(default="softmax", validate_default=True, description="model of the label columns")
     ordinals: OrdinalChoice = Field(
         default="integer_flow", validate_default=True, description="model of the ordinal columns"
@@ -317,7 +320,7 @@ class Member(Part):
             values = self.base.parameters.model_dump()
             size = f" of {values['components']}" if "components" in values else ""
             words.append(f"{self.base.name}{size}")
-        return " on ".join(words)
+        return " on ".join(words) + (", heavy tails kept" if self.heavy_tails == "kept" else "")
 
     @model_validator(mode="after")
     def _has_transforms(self) -> Member:

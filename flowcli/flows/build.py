@@ -26,6 +26,7 @@ from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.size import MOST_MODELLED, MOST_WEIGHTS, Limited, TooLarge
 from flowcli.transforms import registry
 from flowcli.transforms.bijection import Bijection, Chain
+from flowcli.transforms.heavy_tails import KeptTails
 from flowcli.transforms.permute import orders_of_a_model
 
 # What a key can do about a network that is too large.
@@ -166,6 +167,9 @@ def _factor(part: Part, place: Place, layout: Layout) -> Factor:
         raise ConfigError(["needs transforms for its number columns"])
     base = cast(Base, _build(part.base, len(columns), given))
     chain = _build_chain(part, columns, given, layout.constant, moved=False)
+    supports = [layout.supports[column] for column in place.numbers] if layout.supports else []
+    if part.heavy_tails == "kept" and any(support.map == "arcsinh" for support in supports):
+        chain = Chain([*chain.bijections(), KeptTails(supports)])
     in_layout = [layout.state_of(number) for number in place.numbers]
     states = [None if state is None else place.labels.index(state) for state in in_layout]
     if any(state is not None for state in states) and not (chain.skips() and isinstance(base, SkippingBase)):
@@ -175,7 +179,7 @@ def _factor(part: Part, place: Place, layout: Layout) -> Factor:
 
 def _refuse_idle(part: Part, layout: Layout) -> None:
     """A factor without numbers has no use for a flow; a whole config without, as a preset, is taken all the same."""
-    idle = [key for key in ("transforms", "base") if getattr(part, key) != getattr(Part(), key)]
+    idle = [key for key in ("transforms", "base", "heavy_tails") if getattr(part, key) != getattr(Part(), key)]
     if isinstance(part, FactorConfig) and idle and not set(part.columns) & set(layout.constant):
         raise ConfigError([f"has no number columns, and no use for {' and '.join(idle)}"])
 

@@ -86,7 +86,7 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
 
     Small tables get many small flows, large ones a few large ones. Only tables of numbers alone have mixtures of
     normals, which depend on nothing; where there is a context, some flows have a base that depends on it, and there
-    are mixture density networks.
+    are mixture density networks. Where columns have heavy tails, some flows see them as they are.
     """
     members: list[dict[str, Any]] = []
     features = len(layout.numbers)
@@ -101,6 +101,8 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
             for size in sizes
         ]
     members.append({"copies": _copies(rows), **default_chain(rows, features)})
+    if any(support.map == "arcsinh" for support in layout.supports):
+        members.append({"copies": _copies(rows), **_kept_tails(rows)})
     if features and layout.context:
         # Of another kind in all that can differ: what one cannot learn from few rows, the other may.
         network: dict[str, Any] = {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}
@@ -111,6 +113,16 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
             base = {"conditional_gaussian_mixture": {"components": CONDITIONAL_COMPONENTS, **network}}
             members.append({"copies": 2 * _copies(rows), "transforms": [], "base": base})
     return FlowConfig.model_validate({"mixture": members})
+
+
+def _kept_tails(rows: int) -> dict[str, Any]:
+    """A masked autoregressive flow with five layers, as its paper has it, of columns as they are.
+
+    A column's tail may come from a scale that another column sets; its map then bends what is straight.
+    """
+    network = {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}
+    steps = [{"affine_autoregressive": network}, {"permute": {"order": "reverse"}}]
+    return {"heavy_tails": "kept", "repeat": 5, "transforms": steps}
 
 
 def _copies(rows: int) -> int:

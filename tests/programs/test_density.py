@@ -167,6 +167,11 @@ def test_every_model_of_labels_and_ordinals(labels: str, ordinals: str) -> None:
     assert same(density_of({"transforms": ["affine"], "labels": labels, "ordinals": ordinals})) == FUNCTIONS.keys()
 
 
+def test_heavy_tails_that_are_kept() -> None:
+    config = {"transforms": ["affine_autoregressive"], "heavy_tails": "kept"}
+    assert same(density_of(config)) == {"log_prob", "encode", "decode", "sample"}
+
+
 def test_labels_alone() -> None:
     assert same(density_of({"transforms": None}, Layout(labels=(("l", 3), ("m", 2)))), 0) == FUNCTIONS.keys()
 
