@@ -36,21 +36,28 @@ class FlatParameters:
         """All of them, ``(numbers,)`` each."""
         return [whole for whole, _ in self._members]
 
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What they consist of, in order."""
+        return [parameter for _, group in self._members for parameter in group]
+
     def differentiate(self, loss: Tensor) -> list[Tensor]:
         """Set the tensors' gradients, and return them; zero where the loss does not depend on a parameter."""
-        members = [parameter for _, group in self._members for parameter in group]
+        members = self.parameters
         nothing: list[Tensor | None] = [None] * len(members)
-        gradients = list(torch.autograd.grad(loss, members, allow_unused=True)) if loss.requires_grad else nothing
+        return self._set(torch.autograd.grad(loss, members, allow_unused=True) if loss.requires_grad else nothing)
+
+    def gather(self) -> list[Tensor]:
+        """Set the tensors' gradients to those that the parameters have, and return them."""
+        return self._set([parameter.grad for parameter in self.parameters])
+
+    def _set(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """``gradients``: of all parameters, in order; none is zero."""
+        left = iter(gradients)
         for whole, group in self._members:
-            own, gradients = gradients[: len(group)], gradients[len(group) :]
             parts = [
                 torch.zeros_like(parameter).view(-1) if gradient is None else gradient.reshape(-1)
-                for parameter, gradient in zip(group, own, strict=True)
+                for parameter, gradient in zip(group, left, strict=False)
             ]
             whole.grad = torch.cat(parts)
         return [cast(Tensor, whole.grad) for whole in self.tensors]
-
-    def set_gradients(self, gradients: Sequence[Tensor]) -> None:
-        """Set those of the tensors, in order."""
-        for whole, gradient in zip(self.tensors, gradients, strict=True):
-            whole.grad = gradient

@@ -125,7 +125,7 @@ class Processes:
         from torch import distributed
 
         found: list[Any] = [None] * self.world
-        with self._connected():
+        with self.connected():
             distributed.all_gather_object(found, (value, None if error is None else error.exit_code))
         statuses = [status for _, status in found]
         failed = [rank for rank, status in enumerate(statuses) if status is not None]
@@ -140,8 +140,8 @@ class Processes:
         raise SystemExit(statuses[failed[0]])
 
     @contextmanager
-    def _connected(self) -> Iterator[None]:
-        """A process that has gone is an error here, which Gloo and NCCL tell each in their own way."""
+    def connected(self) -> Iterator[None]:
+        """Within the block a process that has gone is an error, which Gloo and NCCL tell each in their own way."""
         try:
             yield
         except RuntimeError as error:
@@ -154,7 +154,7 @@ class Processes:
             import torch
             from torch import distributed
 
-            with self._connected():
+            with self.connected():
                 for tensor in filter(torch.is_floating_point, module.state_dict().values()):
                     distributed.broadcast(tensor, 0)
 
@@ -167,7 +167,7 @@ class Processes:
 
         # All in one message.
         sent = torch.cat(tensors)
-        with self._connected():
+        with self.connected():
             distributed.all_reduce(sent)
         return list(torch.split(sent, [*map(len, tensors)]))
 

@@ -34,6 +34,7 @@ from flowcli.training.processes import current
 from flowcli.training.progress import Epoch, Progress
 from flowcli.training.schedule import learning_rate_factor
 from flowcli.training.shared_rows import SharedRows, some_of
+from flowcli.training.shared_step import SharedStep
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.normalizing import BatchNorm
 
@@ -152,6 +153,10 @@ class Training:
             self.optimizer = Adam(
                 [*decays, *((tensor, 0.0) for tensor in others)], decoupled=self.config.optimizer == "adamw"
             )
+        self._shared: SharedStep | None = None
+        if self.optimizer is not None and self.processes.world > 1:
+            with self.processes.connected():
+                self._shared = SharedStep(self._flat.parameters, 2, self.processes.world)
         self._loss = plain_loss(density)
         self.best_weights = _copied(density)
         count = density.size if isinstance(density, Ensemble) else 1
@@ -346,10 +351,7 @@ class Training:
         ``there``: the rows of the batch that are here, with their noise; ``started``: as in :meth:`_epoch`.
         """
         assert self.optimizer is not None
-        loss = self._loss_of(batch, *there)
-        own = self._flat.differentiate(loss)
-        *gradients, told = self.processes.sums([*own, self._told(loss.detach(), started)])
-        self._flat.set_gradients(gradients)
+        gradients, told = self._differentiate(lambda: self._loss_of(batch, *there), started)
         norms = list(map(torch.linalg.vector_norm, gradients))
         # One look at the device for all.
         value, *known = torch.cat([told, torch.stack(norms)]).tolist()
@@ -384,12 +386,16 @@ class Training:
             return rows.numbers.new_full((), math.nan)
         return loss if batch.own is None else loss * (len(rows) / batch.size)
 
-    def _told(self, loss: Tensor, started: float) -> Tensor:
-        """What is added up with the gradients: the loss, and, of several processes, a wish to stop, and the clock."""
+    def _differentiate(self, loss: Callable[[], Tensor], started: float) -> tuple[list[Tensor], Tensor]:
+        """The gradients, and the loss; of several processes also how many wish to stop, and the first one's clock."""
         if self.processes.world == 1:
-            return loss.reshape(1)
+            value = loss()
+            return self._flat.differentiate(value), value.detach().reshape(1)
         seconds = time.monotonic() - started if self.processes.first else 0.0
-        return torch.stack([loss, *loss.new_tensor([float(self._stop_asked), seconds])])
+        assert self._shared is not None
+        with self.processes.connected():
+            told = self._shared.differentiate(loss, [float(self._stop_asked), seconds])
+        return self._flat.gather(), told
 
     def move_to(self, facts: dict[str, Any]) -> None:
         """Get ready for :meth:`restore`, which takes tensors as :meth:`state` then has them; here nothing is to do."""
