@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -66,9 +67,10 @@ def on_ray(cluster, where, *args):
 def workers(cluster):
     """The actors that are at work, by their process ids."""
     token, found = cluster["RAY_AUTH_TOKEN"].encode(), []
+    at_work = re.compile(rb"ray::(MapBatches\(Worker\)|.*Worker\)\)\.submit)")  # as Ray 2.40 says it, and 2.60
     for place in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if place.name.isdigit() and b"Worker)).submit" in (place / "cmdline").read_bytes():
+            if place.name.isdigit() and at_work.match((place / "cmdline").read_bytes()):
                 found += [int(place.name)] if token in (place / "environ").read_bytes() else []
     return found
 
