@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,8 +41,6 @@ Floats = npt.NDArray[np.float64]
 
 SCORING_CHUNK = 4096
 SAMPLING_CHUNK = 4096
-# Unpickled models that a process keeps.
-MOST_REOPENED = 8
 # Names of columns, where a model is shown.
 MOST_SHOWN = 20
 
@@ -94,7 +91,7 @@ class Model:
         self._torch_engine = torch_engine
         self._programs = programs
         # What opens it again: the file, its SHA-256, and the device.
-        self._opened_from: tuple[str, str, str] | None = None
+        self.opened_from: tuple[str, str, str] | None = None
 
     @classmethod
     def of(cls, header: ModelHeader, density: Density, device: torch.device) -> Model:
@@ -149,7 +146,7 @@ class Model:
             programs = program_engine(file)
         model = cls(header, torch_engine, programs)
         # Where it is unpickled there may be no GPU.
-        model._opened_from = str(file.path.absolute()), file.digest, "cpu" if device == "cpu" else "auto"
+        model.opened_from = str(file.path.absolute()), file.digest, "cpu" if device == "cpu" else "auto"
         if programs is None or not is_remembered(file.digest):
             torch_engine()
         return model
@@ -201,8 +198,10 @@ class Model:
             stream.write(content)
 
     def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
-        if self._opened_from is not None:
-            return reopened, self._opened_from
+        from flowcli.pickled import reopened, unpickled
+
+        if self.opened_from is not None:
+            return reopened, self.opened_from
         return unpickled, (self.to_bytes(), "cpu" if self.device.type == "cpu" else "auto")
 
     def __repr__(self) -> str:
@@ -474,46 +473,6 @@ def program_engine(file: ModelFile) -> ProgramEngine | MixtureProgramEngine | No
     sizes = [size for _, size in layout.labels]
     widths = len(layout.numbers), len(sizes), len(layout.ordinals)
     return engine_of(str(file.path), file.programs, load_arrays(file), widths, sizes)
-
-
-def unpickled(content: bytes, device: str) -> Model:
-    """A model from the contents of its file, with every check that a file gets.
-
-    Raises:
-        ModelError: they are damaged.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "unpickled"
-        file.write_bytes(content)
-        try:
-            model = Model.load(file, device)
-        except ModelError as error:
-            raise ModelError(str(error).replace(str(file), "the pickled model")) from None
-    model._opened_from = None
-    return model
-
-
-_reopening = threading.Lock()
-
-
-def reopened(path: str, digest: str, device: str) -> Model:
-    """The model of a file with this SHA-256, which a process loads once, however many of its threads ask for it.
-
-    Raises:
-        ModelError: the file is missing, or is not the one any more.
-    """
-    with _reopening:
-        return _reopened(path, digest, device)
-
-
-@functools.lru_cache(maxsize=MOST_REOPENED)
-def _reopened(path: str, digest: str, device: str) -> Model:
-    if not Path(path).exists():
-        raise ModelError(f"{path}: a model was pickled by this file, which is missing here: copy it to each machine")
-    file = read_model_file(Path(path))
-    if file.digest != digest:
-        raise ModelError(f"{path}: not the file any more that a model was pickled by: load it and send it again")
-    return Model.load(file, device)
 
 
 def _refuse_bad(encoded: Encoded, table: Table) -> None:
