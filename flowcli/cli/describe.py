@@ -107,6 +107,8 @@ def _part_lines(part: Part, kinds: set[str], indent: str) -> list[str]:
     if "number" in kinds:
         lines.append(f"{indent}base {_with_parameters(part.base.name, part.base.parameters)}")
         lines += _chain_lines(part, indent)
+        if part.heavy_tails == "kept":
+            lines.append(f"{indent}heavy tails kept")
     return lines
 
 

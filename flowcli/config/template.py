@@ -58,4 +58,4 @@ def _part(part: dict[str, Any], indent: str) -> list[str]:
     for transform in part["transforms"]:
         (name, parameters), *_ = transform.items()
         lines.append(f"{indent}- {name}: {_inline(parameters)}" if parameters else f"{indent}- {name}")
-    return [*lines, *(f"{indent}{key}: {_inline(part[key])}" for key in ("labels", "ordinals"))]
+    return [*lines, *(f"{indent}{key}: {_inline(part[key])}" for key in ("heavy_tails", "labels", "ordinals"))]

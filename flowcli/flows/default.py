@@ -101,7 +101,7 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
             for size in sizes
         ]
     members.append({"copies": _copies(rows), **default_chain(rows, features)})
-    if any(support.map == "arcsinh" for support in layout.supports):
+    if features > 1 and any(support.map == "arcsinh" for support in layout.supports):
         members.append({"copies": _copies(rows), **_kept_tails(rows)})
     if features and layout.context:
         # Of another kind in all that can differ: what one cannot learn from few rows, the other may.

@@ -75,8 +75,10 @@ def test_a_normal_of_the_columns_as_they_are_is_the_closed_form(funnel: pd.DataF
 
 def test_the_default_tries_both():
     def kept(*supports: Support) -> list[str]:
-        mixture = default_mixture(2000, Layout(numbers=("a", "b", "c"), supports=supports)).mixture or []
+        mixture = default_mixture(2000, Layout(numbers=tuple("abc"[: len(supports)]), supports=supports)).mixture or []
         return [member.summary for member in mixture if member.heavy_tails == "kept"]
 
     assert kept(*SUPPORTS) == ["5 x affine_autoregressive, permute, heavy tails kept"]
     assert not kept(*SUPPORTS[1:], Support())
+    # One column's tail comes from no other.
+    assert not kept(SUPPORTS[0])
