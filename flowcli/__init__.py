@@ -42,7 +42,7 @@ def fit(
             PyCapsule or the dataframe interface, a mapping of columns, an array ``(n, d)``, whose columns are called
             ``x1..xd``, or the names of one or several files, as the command line reads them.
         config: a preset's name, a config file, or a mapping of what a file would hold.
-        max_time: how long training may take, in seconds or as ``"90s"``, ``"10m"``, ``"1.5h"``.
+        max_time: how long it may take, in seconds or as ``"90s"``, ``"10m"``, ``"1.5h"``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         settings: config keys with ``__`` for the dot, like ``train__epochs=100`` or ``data__context=["y"]``.
 

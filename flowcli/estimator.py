@@ -39,7 +39,7 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters:
         config: a preset's name, a config file, or a mapping of what a file would hold.
-        max_time: how long training may take, in seconds or as ``"90s"``, ``"10m"``.
+        max_time: how long it may take, in seconds or as ``"90s"``, ``"10m"``.
         random_state: the seed, of training and of samples; ``None``: the config's, else a fresh one.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 

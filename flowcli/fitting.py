@@ -54,6 +54,11 @@ from flowcli.transforms.normalizing import BatchNorm
 
 # So many rows are encoded and decoded at the end of a fit.
 MOST_INVERTED = 500
+# What is kept of train.max_time for reading rows, for scoring them at the end, and for writing: a share at most, in all
+# so many seconds, and more for each row that is scored.
+MOST_TIME_FOR_THE_REST = 0.12
+SECONDS_FOR_THE_REST = 15.0
+SECONDS_FOR_A_SCORED_ROW = 1e-3
 
 
 class FitObserver:
@@ -221,7 +226,7 @@ def train_prepared(
     step = max(1, math.ceil(sum(counts) / MOST_ROWS_IN_MEMORY))
     some = comparable[-sum(counts[: processes.rank]) % step :: step]
     validation = Rows.of(prepared.validation.take(some), place, torch.float32)
-    run = _training(density, flow, training, validation, config)
+    run = _training(density, flow, training, validation, _limited(config, sum(prepared.counts[1:])))
     _go_on(run, checkpoint, config)
     observer.starts(run, config, str(place))
     with torch_threads(config.train.threads), fast_products(density, place):
@@ -284,6 +289,15 @@ def score_test_rows(model: Model, prepared: Prepared) -> npt.NDArray[np.float64]
 
 def _resolved(train: TrainConfig, flow: FlowConfig, rows: int, layout: Layout) -> TrainConfig:
     return resolve(train if flow.mixture is None else default_training(train, rows, layout), rows)
+
+
+def _limited(config: Config, scored_rows: int) -> Config:
+    """The config with the part of its time that is left for training."""
+    whole = config.train.max_time
+    if whole is None:
+        return config
+    rest = min(MOST_TIME_FOR_THE_REST * whole, SECONDS_FOR_THE_REST + SECONDS_FOR_A_SCORED_ROW * scored_rows)
+    return config.model_copy(update={"train": config.train.model_copy(update={"max_time": whole - rest})})
 
 
 def _training(

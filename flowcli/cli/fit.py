@@ -72,7 +72,7 @@ def fit(
     validation: Validation = None,
     test: Test = None,
     max_time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop training after this: 90s, 10m, 1.5h.", show_default=False)
+        str | None, typer.Option(metavar="TIME", help="How long it may take: 90s, 10m, 1.5h.", show_default=False)
     ] = None,
     encoding: Encoding = None,
     seed: Seed = None,

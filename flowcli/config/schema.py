@@ -498,7 +498,7 @@ class TrainConfig(Section):
         float | None,
         Field(gt=0),
         WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}, {"type": "null"}]}),
-    ] = Field(default=None, description="how long training may take, as 90s, 10m or 1.5h; null: no limit")
+    ] = Field(default=None, description="how long a fit may take, as 90s, 10m or 1.5h; null: no limit")
 
     threads: int | None = Field(
         default=None,

@@ -224,11 +224,15 @@ class MixtureTraining:
         return Training(alone, rows, left_out, config, self.seed + group.numbers[0])
 
     def _time_for(self, group: Group) -> float | None:
-        """An equal share of the time that is left, in seconds."""
+        """The group's share of the time that is left, in seconds: by how much there is to train in each."""
         if self.config.max_time is None:
             return None
-        left = self.config.max_time - self._spent()
-        return max(left, SHORTEST_TIME) / max(1, sum(bool(other.epochs) for other in self.groups[self.at :]))
+        left = max(self.config.max_time - self._spent(), SHORTEST_TIME)
+        return left * self._trained(group) / max(1, sum(map(self._trained, self.groups[self.at :])))
+
+    def _trained(self, group: Group) -> int:
+        """How many numbers of the group are trained."""
+        return group.epochs and sum(p.numel() for member in self._members(group.numbers) for p in member.parameters())
 
     def _keep(self, group: Group, trained: TableDensity | Ensemble) -> None:
         """Take over the weights that were trained."""

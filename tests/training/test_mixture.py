@@ -403,9 +403,15 @@ def test_max_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress.stopped_by == "max_time"
     assert 5.5 < progress.seconds < 6.3
     assert progress.seconds == pytest.approx(taken, abs=0.2)
-    # Every group has its share, and its rate comes down in it.
+    # Every group has its share, by how much there is to train, and its rate comes down in it.
     parts = [part for part in training._finished if part.epochs]
-    assert len(parts) == 3
-    for part in parts:
-        assert 1.7 < part.seconds < 2.3
+    sizes = [
+        sum(p.numel() for number in group.numbers for p in training.density.member(number).parameters())
+        for group in training.groups
+        if group.epochs
+    ]
+    assert len(parts) == len(sizes) == 3
+    assert sizes[0] > 2 * sizes[1] > 0
+    for part, size in zip(parts, sizes, strict=True):
+        assert part.seconds == pytest.approx(6 * size / sum(sizes), abs=0.3)
         assert part.epochs[-1].learning_rate < 0.2 * 2e-3
