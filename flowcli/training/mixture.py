@@ -31,8 +31,9 @@ TRIED_ROWS = 4
 MOST_STARTING_ROWS = 200_000
 # In seconds, of what is trained when the time is up.
 SHORTEST_TIME = 1e-3
-# A share of max_time.
+# Shares of max_time: for starts from the rows that a member may learn from, and again from all rows.
 MOST_TIME_FOR_STARTS = 0.2
+MOST_TIME_FOR_STARTING_AGAIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -175,14 +176,25 @@ class MixtureTraining:
 
     def _start_from_all_rows(self) -> None:
         """What only takes a start from the rows takes it from those held out, too, when these have set the weights."""
-        held_out = self.parts > 1 or len(self.validation)
-        if not held_out or self._late() or isinstance(self.training, SharedRows):
+        if not self._starts_again() or isinstance(self.training, SharedRows):
             return
         whole = Rows.concatenated([self.training, self.validation.to(self.training.numbers.device)])
         counted = {number for number, _ in self.density.weighted()}
         for group in self.groups:
             if not group.epochs:
                 self._initialize(group, [n for n in group.numbers if n in counted], lambda number: whole)
+
+    def _starts_again(self) -> bool:
+        """Whether there are rows, and there is time, for :meth:`_start_from_all_rows`."""
+        if isinstance(self.training, SharedRows) or not (self.parts > 1 or len(self.validation)):
+            return False
+        most = MOST_TIME_FOR_STARTING_AGAIN
+        return self.config.max_time is None or self._started_in() <= most * self.config.max_time
+
+    def _started_in(self) -> float:
+        """The seconds that the finished groups without training took, of several processes by the first one's clock."""
+        parts = zip(self.groups, self._finished, strict=False)
+        return self.processes.of_first(lambda: sum(part.seconds for group, part in parts if not group.epochs))
 
     def _spent(self) -> float:
         """The seconds that the finished groups took, of several processes by the first one's clock."""
@@ -227,7 +239,8 @@ class MixtureTraining:
         """The group's share of the time that is left, in seconds: by how much there is to train in each."""
         if self.config.max_time is None:
             return None
-        left = max(self.config.max_time - self._spent(), SHORTEST_TIME)
+        again = self._started_in() if self._starts_again() else 0.0
+        left = max(self.config.max_time - self._spent() - again, SHORTEST_TIME)
         return left * self._trained(group) / max(1, sum(map(self._trained, self.groups[self.at :])))
 
     def _trained(self, group: Group) -> int:

@@ -392,6 +392,21 @@ def test_a_single_row_and_none_to_validate() -> None:
 # --- time
 
 
+@pytest.mark.parametrize(("step", "again"), [(0.01, True), (1.0, False)])
+def test_a_limit_leaves_time_to_start_from_all_rows(monkeypatch: pytest.MonkeyPatch, step: float, again: bool) -> None:
+    """By a clock that goes on by so many seconds with every look, of which a start takes two."""
+    mixture = [NORMALS, COUPLING]
+    free = start(mixture=mixture)
+    free.run()
+    clock = itertools.count()
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: next(clock) * step)
+    limited = start(mixture=mixture, epochs=1000, patience=1000, max_time=15.0)
+    limited.run()
+    normals = [name for name in free.density.state_dict() if name.startswith(("members.0.", "members.1."))]
+    alike = [torch.equal(free.density.state_dict()[name], limited.density.state_dict()[name]) for name in normals]
+    assert all(alike) is again
+
+
 def test_max_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on by a hundredth of a second with every look."""
     clock = itertools.count()
