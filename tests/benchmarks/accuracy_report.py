@@ -113,7 +113,7 @@ class Report:
         self._file = name if options.max_time is None else f"{name}_{options.max_time}"
         self._title = [f"# {title}", "", f"`{_command(options)}`; what it says is told in [README.md](README.md).", ""]
         self._lines: list[str] = []
-        how = f"at most {PROCESSORS} processors" if options.jobs == 1 else "one thread"
+        how = "one thread" if threads(options) else f"at most {PROCESSORS} processors"
         self._load = load()
         self.tell(
             f"{date.today()}, {processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, "
