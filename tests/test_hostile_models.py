@@ -47,7 +47,7 @@ def test_thousands_of_changed_models(models: dict[str, bytes], tmp_path: Path, f
     assert tried.wrong == []
     assert sum(tried.counts.values()) == 2500
     # Not all one way: changes that nobody sees are used, the others are seen at every stage.
-    assert min(tried.counts[stage] for stage in ("refused", "shown", "loaded", "sampled", "all")) > 10
+    assert min(tried.counts[stage] for stage in ("refused", "shown", "loaded", "sampled", "all")) > 5
 
 
 # --- one by one

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,10 @@ def test_the_model_of_the_environment(cli, monkeypatch, iris_run, conditional_ru
 
 def test_the_newest_run_is_the_default(cli, tmp_path, iris_run, conditional_run):
     # The names sort the other way round from the times.
+    now = time.time()
     for name, run, age in (("a-new", iris_run, 10), ("z-old", conditional_run, 1000), ("unfinished", iris_run, 0)):
         shutil.copytree(run, tmp_path / "runs" / name)
-        time = (tmp_path / "runs" / name / "metrics.json").stat().st_mtime - age
-        os.utime(tmp_path / "runs" / name / "metrics.json", (time, time))
+        os.utime(tmp_path / "runs" / name / "metrics.json", (now - age, now - age))
     (tmp_path / "runs" / "unfinished" / "metrics.json").unlink()
     (tmp_path / "runs" / "notes.txt").write_text("mine")
     assert json.loads(cli("show", "--json").out)["model"] == str(Path("runs/a-new/model.safetensors"))
