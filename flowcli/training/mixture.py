@@ -176,8 +176,9 @@ class MixtureTraining:
 
     def _start_from_all_rows(self) -> None:
         """What only takes a start from the rows takes it from those held out, too, when these have set the weights."""
-        if not self._starts_again() or isinstance(self.training, SharedRows):
+        if not self._starts_again():
             return
+        assert isinstance(self.training, Rows)
         whole = Rows.concatenated([self.training, self.validation.to(self.training.numbers.device)])
         counted = {number for number, _ in self.density.weighted()}
         for group in self.groups:

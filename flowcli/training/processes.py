@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from flowcli.errors import FlowcliError, UsageError
+from flowcli.errors import FlowcliError, UsageError, first_line
 from flowcli.training.devices import check_device_name
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ class Processes:
             yield
         except RuntimeError as error:
             self._lost = True
-            raise FlowcliError(f"a process of this training is gone, and this one ends: {_first_line(error)}") from None
+            raise FlowcliError(
+                f"a process of this training is gone, and this one ends: {first_line(error)[:200]}"
+            ) from None
 
     def make_alike(self, module: nn.Module) -> None:
         """Give the module the first process's numbers; what is whole, as orders of columns, comes from the seed."""
@@ -209,7 +211,7 @@ def together(processes: Processes, device: str) -> Iterator[str]:
         store = distributed.distributed_c10d.PrefixStore(f"flowcli/{place.restarts}/{world}", store)
         distributed.init_process_group(backend, timeout=LONGEST_WAIT, rank=rank, world_size=world, store=store)
     except (RuntimeError, ValueError) as error:
-        raise FlowcliError(f"torchrun's processes do not find each other: {_first_line(error)}") from None
+        raise FlowcliError(f"torchrun's processes do not find each other: {first_line(error)[:200]}") from None
     before, _current = _current, processes
     try:
         yield str(chosen)
@@ -233,7 +235,3 @@ def _device_of(place: Place, name: str) -> torch.device:
             "or --device cpu"
         )
     return torch.device("cuda", place.local_rank)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
