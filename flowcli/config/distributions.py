@@ -22,6 +22,7 @@ BASES: tuple[Entry, ...] = (
         builder="flowcli.flows.gaussian_mixture:GaussianMixture",
         parameters=(COMPONENTS, *CONDITIONER),
         takes_context=True,
+        skips_absent=True,
     ),
     Entry(
         name="conditional_normal",
@@ -53,6 +54,7 @@ BASES: tuple[Entry, ...] = (
         reference="Izmailov, Kirichenko, Finzi & Wilson 2020",
         builder="flowcli.flows.gaussian_mixture:GaussianMixture",
         parameters=(COMPONENTS,),
+        skips_absent=True,
     ),
     Entry(
         name="normal",
@@ -80,6 +82,7 @@ BASES: tuple[Entry, ...] = (
         reference="Papamakarios et al. 2021, section 2.2",
         builder="flowcli.flows.base:Uniform",
         domain="unit",
+        skips_absent=True,
     ),
 )
 

@@ -22,6 +22,9 @@ LOG_DEGREES_BOUND = 3.0
 class Base(nn.Module):
     """A distribution of ``z`` ``(..., d)``, given the context ``(..., c)`` where it is a conditional one.
 
+    ``present`` ``(..., d)``, where it is given, says which columns of ``z`` a row has; the density is over these, and
+    the others stand as 0.
+
     Sampling is a function of ``noise_features`` uniform numbers a row, so that a seed means the same on
     every device.
     """
@@ -34,11 +37,11 @@ class Base(nn.Module):
         self.features = features
         self.noise_features = features
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """Log-density in nats, ``(...)``."""
         raise NotImplementedError
 
-    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+    def sample(self, uniforms: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """``z`` ``(..., d)`` from independent uniform numbers in [0, 1), ``(..., noise_features)``."""
         raise NotImplementedError
 
@@ -49,7 +52,7 @@ class Base(nn.Module):
         """
         raise NotImplementedError
 
-    def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
         """Set parameters from the latents ``(n, d)`` of the training rows; the default leaves them alone."""
 
 
@@ -79,14 +82,7 @@ class FreeOrConditional(nn.Module):
         return cast(Tensor, self.free + self.conditioner(context).unflatten(-1, self.free.shape))
 
 
-class SkippingBase(Base):
-    """A base of independent columns, which can leave out those that ``present`` ``(..., d)`` says are not there."""
-
-    def log_prob(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-
-class Normal(SkippingBase):
+class Normal(Base):
     """Independent normals: standard ones, or with location and scale from a network of the context."""
 
     def __init__(
@@ -104,7 +100,7 @@ class Normal(SkippingBase):
         log_scale = soft_clip(raw, LOG_SCALE_BOUND)
         return log_normal((z - location) * torch.exp(-log_scale), present) - sum_features(log_scale, present)
 
-    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+    def sample(self, uniforms: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         z = normal_quantile(uniforms)
         if not self.conditional:
             return z
@@ -118,7 +114,7 @@ class Normal(SkippingBase):
         return (z - location) * torch.exp(-soft_clip(raw, LOG_SCALE_BOUND))
 
 
-class StudentT(SkippingBase):
+class StudentT(Base):
     """Independent Student-t variables of scale 1 with learned degrees of freedom, one for each column.
 
     With a context, degrees of freedom, location and scale come from a network of it.
@@ -151,7 +147,7 @@ class StudentT(SkippingBase):
         log_term = 2 * _log_hypotenuse(value, torch.sqrt(degrees)) - torch.log(degrees)
         return sum_features(constant - (half + 0.5) * log_term - log_scale, present)
 
-    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+    def sample(self, uniforms: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """Bailey 1994, "Polar generation of random variates with the t-distribution"."""
         degrees, location, log_scale = self._resolved(context)
         radius, angle = uniforms.chunk(2, dim=-1)
@@ -168,16 +164,16 @@ class StudentT(SkippingBase):
 
 
 class Uniform(Base):
-    """Uniform on the unit cube, its faces included, so that a ``z`` rounded to 1 keeps its density."""
+    """Uniform on the unit cube, its faces included: rounding to 1 keeps a density, and what is absent stands inside."""
 
     def __init__(self, features: int, context_features: int = 0) -> None:
         super().__init__(features)
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         inside = ((z >= 0) & (z <= 1)).all(-1)
         return torch.where(inside, torch.zeros_like(z[..., 0]), -torch.inf)
 
-    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+    def sample(self, uniforms: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         return inside_unit(uniforms)
 
     def to_normal(self, z: Tensor, context: Tensor | None, noise: np.random.Generator) -> Tensor:

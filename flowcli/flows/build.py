@@ -15,7 +15,7 @@ from flowcli.config.schema import Chain as ChainConfig
 from flowcli.config.schema import Choice, FlowConfig, Part, check_factors
 from flowcli.config.schema import Factor as FactorConfig
 from flowcli.errors import MOST_PROBLEMS, ConfigError
-from flowcli.flows.base import Base, SkippingBase
+from flowcli.flows.base import Base
 from flowcli.flows.density import Density, Place, TableDensity
 from flowcli.flows.factor import Factor
 from flowcli.flows.flow import Flow
@@ -172,8 +172,8 @@ def _factor(part: Part, place: Place, layout: Layout) -> Factor:
         chain = Chain([*chain.bijections(), KeptTails(supports)])
     in_layout = [layout.state_of(number) for number in place.numbers]
     states = [None if state is None else place.labels.index(state) for state in in_layout]
-    if any(state is not None for state in states) and not (chain.skips() and isinstance(base, SkippingBase)):
-        raise ConfigError(["a transform or base that mixes all columns cannot leave out missing cells or spikes"])
+    if any(state is not None for state in states) and not chain.skips():
+        raise ConfigError(["a transform that mixes all columns cannot leave out missing cells or spikes"])
     return Factor(labels, ordinals, Flow(base, chain), states)
 
 

@@ -23,8 +23,10 @@ LARGE_COMPONENTS = (1, 32, 64, 128)
 ROWS_TIMES_SQUARED_COLUMNS = 1_000_000
 MOST_COPIES = 12
 ROWS_FOR_A_COMPONENT = 15
-# Mixtures given a context have so many: a few, as their networks can bend each.
+# Mixtures given labels or a context have so many: a few, as their networks can bend each. Of few rows with labels some
+# are of one, as that is all that the rows of a label may say.
 CONDITIONAL_COMPONENTS = 4
+FEW_CATEGORIES = 50
 LARGE_ROWS = 25_000
 LEARNING_RATE = 16e-3
 PATIENCE, CUTS = 10, 3
@@ -32,10 +34,12 @@ PATIENCE, CUTS = 10, 3
 SECONDS_FOR_A_LAYER = 10e-3
 SECONDS_FOR_A_NUMBER = 0.9e-6
 SECONDS_FOR_ITS_UNITS = 8e-9
+# A category of a label takes as long as so much of a number.
+PART_FOR_A_CATEGORY = 1 / 6
 SECONDS_FOR_A_THOUSAND_ROWS = 40.0
-# For tables of up to so many rows, and each kind of flow.
+# For tables of up to so many rows; where a context, or labels in small tables, bring twice as many kinds, half of it.
 MOST_SECONDS = ((1_000, 40.0), (20_000, 250.0), (50_000, 500.0))
-KINDS_WITH_CONTEXT = 2
+MORE_KINDS = 2
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 1000
 # An epoch has about so many batches: side by side, small ones take as long as larger ones.
 BATCHES_OF_A_MIXTURE = 6
@@ -84,13 +88,16 @@ def with_default(flow: FlowConfig | None, rows: int, layout: Layout) -> FlowConf
 def default_mixture(rows: int, layout: Layout) -> FlowConfig:
     """Flows that start differently, and mixtures of normals of many sizes; held-out rows decide what each counts.
 
-    Small tables get many small flows, large ones a few large ones. Only tables of numbers alone have mixtures of
-    normals, which depend on nothing; where there is a context, some flows have a base that depends on it, and there
-    are mixture density networks. Where columns have heavy tails, some flows see them as they are.
+    Small tables get many small flows, large ones a few large ones. Tables of numbers alone have mixtures of normals,
+    which depend on nothing; where numbers depend on labels, on what is missing, or on a context, there are mixture
+    density networks. With a context some flows have a base that depends on it. Where columns have heavy tails, some
+    flows see them as they are.
     """
     members: list[dict[str, Any]] = []
     features = len(layout.numbers)
-    if features and not (layout.labels or layout.ordinals or layout.context):
+    # What says that a cell is missing is a label, too; of several, a density without training knows only each alone.
+    states = sum(state is not None for state in layout.states)
+    if features and len(layout.labels) == states <= 1 and not (layout.ordinals or layout.context):
         if rows <= MOST_FOLDED_ROWS:
             copies, sizes = FOLDS, [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
         else:
@@ -103,15 +110,21 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
     members.append({"copies": _copies(rows), **default_chain(rows, features)})
     if features > 1 and any(support.map == "arcsinh" for support in layout.supports):
         members.append({"copies": _copies(rows), **_kept_tails(rows)})
+    network: dict[str, Any] = {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}
     if features and layout.context:
         # Of another kind in all that can differ: what one cannot learn from few rows, the other may.
-        network: dict[str, Any] = {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}
         base = {"conditional_normal": network}
         members.append({"copies": _copies(rows), **default_chain(rows, features, "silu"), "base": base})
-        if all(state is None for state in layout.states):
-            # They take far less time than the flows.
-            base = {"conditional_gaussian_mixture": {"components": CONDITIONAL_COMPONENTS, **network}}
-            members.append({"copies": 2 * _copies(rows), "transforms": [], "base": base})
+    if features and (layout.labels or layout.ordinals or layout.context):
+        # Behind the linear map columns that nearly determine each other are of one size, and small moves small.
+        linear = ["triangular_affine"] if features > 1 else []
+        small = rows <= MOST_FOLDED_ROWS
+        # They take far less time than the flows, unless the labels, which each member has a model of, take most of it.
+        few = small or sum(categories for _, categories in layout.labels) <= FEW_CATEGORIES
+        copies = 2 * _copies(rows) if few else _copies(rows)
+        for size in (1, CONDITIONAL_COMPONENTS) if layout.labels and small else (CONDITIONAL_COMPONENTS,):
+            base = {"conditional_gaussian_mixture": {"components": size, **network}}
+            members.append({"copies": copies, "transforms": linear, "base": base})
     return FlowConfig.model_validate({"mixture": members})
 
 
@@ -159,7 +172,8 @@ def default_training(config: TrainConfig, rows: int, layout: Layout) -> TrainCon
     most = LARGEST_CONDITIONAL_BATCH if layout.context else LARGEST_BATCH
     batch_size = config.batch_size or min(most, max(16, 2 ** round(math.log2(rows / BATCHES_OF_A_MIXTURE))))
     features = len(layout.modelled)
-    numbers = batch_size * _copies(rows) * layers * max(1, features)
+    categories = sum(size for _, size in layout.labels)
+    numbers = batch_size * _copies(rows) * (layers * max(1, features) + PART_FOR_A_CATEGORY * categories)
     step = SECONDS_FOR_A_LAYER * layers + (SECONDS_FOR_A_NUMBER + SECONDS_FOR_ITS_UNITS * width) * numbers
     # With a limit of the user's the clock decides, and the epochs are more than it will allow.
     seconds = _seconds(rows, layout) if config.max_time is None else 2 * config.max_time
@@ -177,7 +191,7 @@ def default_training(config: TrainConfig, rows: int, layout: Layout) -> TrainCon
 def _seconds(rows: int, layout: Layout) -> float:
     """What training may take: it grows more slowly than the rows, and some with the columns."""
     most = next((seconds for up_to, seconds in MOST_SECONDS if rows <= up_to), math.inf)
-    most /= KINDS_WITH_CONTEXT if layout.context else 1
+    most /= MORE_KINDS if layout.context or (layout.labels and rows <= MOST_FOLDED_ROWS) else 1
     seconds = SECONDS_FOR_A_THOUSAND_ROWS * math.pow(max(1.0, rows / 1000), 0.6)
     return min(most, seconds * math.sqrt(max(1.0, len(layout.numbers) / 10)))
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
-from flowcli.flows.base import Base, SkippingBase
+from flowcli.flows.base import Base
 from flowcli.transforms.bijection import Chain, only
 
 
@@ -27,29 +25,30 @@ class Flow(nn.Module):
     def log_prob(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """Log-density at ``x``."""
         z, log_det = self.chain.inverse_and_log_det(x, context, present)
-        if present is None:
-            return self.base.log_prob(z, context) + log_det
-        there = self.chain.moved(present, inverse=True)
-        return cast(SkippingBase, self.base).log_prob(z, context, there) + log_det
+        return self.base.log_prob(z, context, self._moved(present)) + log_det
 
     def sample(self, uniforms: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """``x`` from independent uniform numbers in [0, 1), ``(..., base.noise_features)``."""
-        return self.decode(self.base.sample(uniforms, context), context, present)
+        return self.decode(self.base.sample(uniforms, context, self._moved(present)), context, present)
 
     def encode(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """The latent ``z`` of ``x``."""
         z = self.chain.inverse_and_log_det(x, context, present)[0]
-        return z if present is None else torch.where(self.chain.moved(present, inverse=True), z, torch.nan)
+        there = self._moved(present)
+        return z if there is None else torch.where(there, z, torch.nan)
 
     def decode(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """The ``x`` of a latent ``z``."""
-        if present is None:
-            return self.chain.forward_and_log_det(z, context)[0]
-        there = self.chain.moved(present, inverse=True)
+        there = self._moved(present)
         return self.chain.forward_and_log_det(only(z, there), context, there)[0]
 
     def initialize(self, x: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
         """Let what depends on the data take its start from training rows."""
         self.chain.initialize(x, context, present)
         if self.base.starts_from_rows:
-            self.base.initialize(self.encode(x, context), context)
+            z = self.chain.inverse_and_log_det(x, context, present)[0]
+            self.base.initialize(z, context, self._moved(present))
+
+    def _moved(self, present: Tensor | None) -> Tensor | None:
+        """Where the columns that are present in ``x`` stand in ``z``."""
+        return None if present is None else self.chain.moved(present, inverse=True)

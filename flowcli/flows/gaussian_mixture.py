@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from flowcli.flows.base import LOG_SCALE_BOUND, Base, FreeOrConditional, log_normal, normal_quantile
 from flowcli.flows.labels import choose
+from flowcli.transforms.bijection import only, sum_features
 from flowcli.transforms.transformer import soft_clip
 
 # A mixture can be far narrower than the whole, so that its scales have twice the room, in logarithms.
@@ -73,23 +74,25 @@ class GaussianMixture(Base):
         factor = factor.reshape(*entries.shape[:-1], self.features, self.features)
         return torch.log_softmax(weights.squeeze(-1), dim=-1), locations, soft_clip(scales, BOUND), factor
 
-    def _each(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _each(self, z: Tensor, context: Tensor | None, present: Tensor | None) -> tuple[Tensor, Tensor]:
         """Of each component, ``z`` standardised, ``(..., k, d)``, and the log of its share of the density."""
         log_weights, locations, log_scales, factor = self._resolved(context)
-        away = z.unsqueeze(-2) - locations
-        standard = (away + (factor @ away.unsqueeze(-1)).squeeze(-1)) * torch.exp(-log_scales)
-        return standard, log_weights + (log_normal(standard) - log_scales.sum(-1))
+        there = None if present is None else present.unsqueeze(-2)
+        away = only(z.unsqueeze(-2) - locations, there)
+        standard = only((away + (factor @ away.unsqueeze(-1)).squeeze(-1)) * torch.exp(-log_scales), there)
+        return standard, log_weights + (log_normal(standard, there) - sum_features(log_scales, there))
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return torch.logsumexp(self._each(z, context)[1], dim=-1)
+    def log_prob(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+        return torch.logsumexp(self._each(z, context, present)[1], dim=-1)
 
     def to_normal(self, z: Tensor, context: Tensor | None, noise: np.random.Generator) -> Tensor:
-        standard, log_shares = self._each(z, context)
+        present = ~torch.isnan(z)
+        standard, log_shares = self._each(only(z, present), context, present)
         uniforms = torch.from_numpy(noise.random(z.shape[:-1])).to(z)
         component = choose(uniforms, torch.log_softmax(log_shares, dim=-1))
-        return standard.take_along_dim(component[..., None, None], -2).squeeze(-2)
+        return torch.where(present, standard.take_along_dim(component[..., None, None], -2).squeeze(-2), torch.nan)
 
-    def sample(self, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+    def sample(self, uniforms: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         log_weights, locations, log_scales, factor = self._resolved(context)
         component = choose(uniforms[..., 0], log_weights)
 
@@ -100,70 +103,105 @@ class GaussianMixture(Base):
             return values.gather(component.dim(), index).squeeze(component.dim())
 
         independent = torch.exp(of_component(log_scales, 1)) * normal_quantile(uniforms[..., 1:])
+        slopes = only(of_component(factor, 2), None if present is None else present.unsqueeze(-1))
         away = torch.linalg.solve_triangular(
-            of_component(factor, 2), independent.unsqueeze(-1), upper=False, unitriangular=True
+            slopes, only(independent, present).unsqueeze(-1), upper=False, unitriangular=True
         )
         z: Tensor = of_component(locations, 1) + away.squeeze(-1)
         return z
 
     @torch.no_grad()
-    def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, z: Tensor, context: Tensor | None = None, present: Tensor | None = None) -> None:
         """The likeliest mixture of the rows, as far as expectation-maximisation from clusters finds it."""
         if z.is_meta:
             return  # there are no values to start from
         rows = z.detach().cpu().double()
-        rows = rows[:: -(-len(rows) // MOST_ROWS)]
-        weights, locations, covariances = _mixture_of(rows, self.components, self.seed)
-        cholesky = torch.linalg.cholesky(covariances)
-        scales = torch.diagonal(cholesky, dim1=-2, dim2=-1)
-        unit = torch.eye(self.features, dtype=rows.dtype)
-        factor = torch.linalg.solve_triangular(cholesky / scales.unsqueeze(-2), unit, upper=False, unitriangular=True)
-        log_scales = torch.log(scales).clamp(-0.999 * BOUND, 0.999 * BOUND)
+        there = torch.ones_like(rows) if present is None else present.cpu().to(rows)
+        every = -(-len(rows) // MOST_ROWS)
+        weights, locations, log_scales, factor = _mixture_of(rows[::every], there[::every], self.components, self.seed)
+        log_scales = log_scales.clamp(-0.999 * BOUND, 0.999 * BOUND)
         raw = log_scales / (1 - log_scales.abs() / BOUND)  # soft_clip's inverse
         entries = factor[:, self.below[0].cpu(), self.below[1].cpu()]
         self.parameters_of.free.copy_(torch.cat([torch.log(weights).unsqueeze(-1), locations, raw, entries], dim=-1))
 
 
-def _mixture_of(rows: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights ``(k,)``, means ``(k, d)`` and covariances ``(k, d, d)`` of a mixture of the rows ``(n, d)``."""
-    features = rows.shape[-1]
-    means = _spread_out(rows, components, seed)
-    for _ in range(CLUSTERING_ROUNDS):
-        nearest = torch.cdist(rows, means).argmin(-1)
-        member = torch.nn.functional.one_hot(nearest, components).to(rows.dtype)
-        count = member.sum(0).unsqueeze(-1)
-        means = torch.where(count > 0, member.mT @ rows / count.clamp_min(1), means)
-    within = (rows - means[nearest]).square().mean(0)
-    prior = torch.diag(torch.maximum(PRIOR_PART * within, 1e-6 * rows.var(0, correction=0)).clamp_min(1e-8))
-    unit = torch.eye(features, dtype=rows.dtype)
-    whole = torch.cov(rows.mT, correction=0).reshape(features, features) + PRIOR_ROWS * prior
+def _mixture_of(rows: Tensor, present: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of a mixture of rows ``(n, d)`` that have the columns where ``present`` is 1, and not 0.
+
+    Weights ``(k,)``, locations and log-scales ``(k, d)``, and ``I + B`` ``(k, d, d)`` as :class:`GaussianMixture` has
+    them.
+    """
+    counted = present.sum(0).clamp_min(1)
+    mean = (rows * present).sum(0) / counted
+    filled = torch.where(present > 0, rows, mean)
+    means, nearest = _clusters(filled, components, seed)
+    within = ((filled - means[nearest]).square() * present).sum(0) / counted
+    spread = ((filled - mean).square()).sum(0) / counted
+    prior = torch.diag(torch.maximum(PRIOR_PART * within, 1e-6 * spread).clamp_min(1e-8))
+    # Columns that the same rows have are regressed on those before them together.
+    patterns, pattern_of = torch.unique(present.mT, dim=0, return_inverse=True)
     size = max(1, BLOCK // rows.numel())
-    share, before = member, -torch.inf
+
+    def likeliest(share: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-scales and ``I + B`` of components with these shares ``(k, n)`` of the rows, given the means."""
+        away = (filled - means.unsqueeze(-2)) * present
+        log_scales, factor = torch.empty_like(means), prior.new_empty(len(means), *prior.shape)
+        for at, pattern in enumerate(patterns):
+            its_share = share * pattern
+            scatter = (away * its_share.unsqueeze(-1)).mT @ away
+            covariance = (scatter + PRIOR_ROWS * prior) / (its_share.sum(-1) + PRIOR_ROWS)[:, None, None]
+            cholesky = torch.linalg.cholesky(covariance)
+            scales = torch.diagonal(cholesky, dim1=-2, dim2=-1)
+            unit = torch.eye(rows.shape[-1], dtype=rows.dtype)
+            inverse = torch.linalg.solve_triangular(
+                cholesky / scales.unsqueeze(-2), unit, upper=False, unitriangular=True
+            )
+            its_own = pattern_of == at
+            log_scales[:, its_own], factor[:, its_own] = torch.log(scales)[:, its_own], inverse[:, its_own]
+        return log_scales, factor
+
+    whole = likeliest(torch.ones_like(rows[:, :1]).mT, mean.unsqueeze(0))
+    share, before = torch.nn.functional.one_hot(nearest, components).to(rows.dtype).mT, -torch.inf
     for _ in range(LIKELIHOOD_ROUNDS):
-        count = share.sum(0)
+        count = share.sum(-1)
         weights = (count + 1 / components) / (len(rows) + 1)
-        means = torch.where(count.unsqueeze(-1) > 1e-3, share.mT @ rows / count.clamp_min(1e-3).unsqueeze(-1), means)
-        scatter = torch.cat([(part.mT.unsqueeze(-1) * rows).mT @ rows for part in torch.split(share, size, dim=-1)])
-        scatter = scatter - count[:, None, None] * means.unsqueeze(-1) * means.unsqueeze(-2)
-        covariances = (scatter + PRIOR_ROWS * prior) / (count + PRIOR_ROWS)[:, None, None]
-        lonely = count < FEWEST_ROWS
-        means = torch.where(lonely.unsqueeze(-1), rows.mean(0), means)
-        covariances = torch.where(lonely[:, None, None], whole, covariances)
-        cholesky = torch.linalg.cholesky(covariances)
-        whitening = torch.linalg.solve_triangular(cholesky, unit, upper=False)
-        log_det = torch.log(torch.diagonal(cholesky, dim1=-2, dim2=-1)).sum(-1)
-        distances = [
-            (rows @ matrix.mT - mean.unsqueeze(1) @ matrix.mT).square().sum(-1)
-            for matrix, mean in zip(torch.split(whitening, size), torch.split(means, size), strict=True)
-        ]
-        joint = torch.log(weights) - log_det - 0.5 * torch.cat(distances).mT
-        total = torch.logsumexp(joint, dim=-1, keepdim=True)
+        there = share @ present
+        means = torch.where(there > 1e-3, share @ (filled * present) / there.clamp_min(1e-3), means)
+        lonely = (count < FEWEST_ROWS).unsqueeze(-1)
+        means = torch.where(lonely, mean, means)
+        found = []
+        for part, its_means, alone in zip(*(torch.split(t, size) for t in (share, means, lonely)), strict=True):
+            its_scales, its_factor = likeliest(part, its_means)
+            found.append(
+                (torch.where(alone, whole[0], its_scales), torch.where(alone.unsqueeze(-1), whole[1], its_factor))
+            )
+        log_scales, factor = (torch.cat(parts) for parts in zip(*found, strict=True))
+        distances = []
+        for its_means, its_scales, its_factor in zip(
+            *(torch.split(t, size) for t in (means, log_scales, factor)), strict=True
+        ):
+            away = (filled - its_means.unsqueeze(-2)) * present
+            standard = (away @ its_factor.mT) * torch.exp(-its_scales).unsqueeze(-2)
+            distances.append((standard.square() * present).sum(-1))
+        joint = torch.log(weights).unsqueeze(-1) - log_scales @ present.mT - 0.5 * torch.cat(distances)
+        total = torch.logsumexp(joint, dim=0)
         share = torch.exp(joint - total)
         mean_total = float(total.mean())
         if mean_total - before < SMALLEST_GAIN:
             break
         before = mean_total
-    return weights, means, covariances
+    return weights, means, log_scales, factor
+
+
+def _clusters(rows: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Means ``(k, d)`` by k-means, and which of them each row ``(n,)`` is nearest to."""
+    means = _spread_out(rows, count, seed)
+    for _ in range(CLUSTERING_ROUNDS):
+        nearest = torch.cdist(rows, means).argmin(-1)
+        member = torch.nn.functional.one_hot(nearest, count).to(rows.dtype)
+        size = member.sum(0).unsqueeze(-1)
+        means = torch.where(size > 0, member.mT @ rows / size.clamp_min(1), means)
+    return means, nearest
 
 
 def _spread_out(rows: Tensor, count: int, seed: int) -> Tensor:

@@ -90,6 +90,63 @@ def test_mixture_samples() -> None:
         assert stats.kstest(z @ direction, cdf).pvalue > 1e-3
 
 
+def absent(z: Tensor, column: int) -> tuple[Tensor, Tensor]:
+    """The rows without a column, and what they have."""
+    present = torch.ones_like(z, dtype=torch.bool)
+    present[:, column] = False
+    return torch.where(present, z, 0.0), present
+
+
+def test_a_mixture_of_what_is_there_is_normal_in_each_component() -> None:
+    # Without the second column the first is as it was; without the first, the second is the rest of its regression.
+    base, weights, means, covariances = mixture()
+    residual = covariances[:, 1, 1] - covariances[:, 0, 1] ** 2 / covariances[:, 0, 0]
+    line = torch.linspace(-12, 12, 101, dtype=torch.float64).unsqueeze(-1).expand(-1, 2)
+    for column, variances in ((1, covariances[:, 0, 0]), (0, residual)):
+        z, present = absent(line, column)
+        each = stats.norm(means[:, 1 - column], np.sqrt(variances)).pdf(line[:, :1].numpy())
+        np.testing.assert_allclose(base.log_prob(z, None, present).detach(), np.log(each @ weights), rtol=1e-9)
+        with torch.no_grad():
+            drawn = base.sample(uniforms(base, 20_000), None, present[:1].expand(20_000, -1))[:, 1 - column]
+
+        def cdf(x: np.ndarray, its: np.ndarray = means[:, 1 - column], v: np.ndarray = variances) -> np.ndarray:
+            return np.asarray(stats.norm(its, np.sqrt(v)).cdf(x[:, None]) @ weights)
+
+        assert stats.kstest(drawn.numpy(), cdf).pvalue > 1e-3
+        latent = torch.where(present[:1], torch.stack([drawn, drawn], -1), torch.nan)
+        with torch.no_grad():
+            normals = base.to_normal(latent, None, np.random.default_rng(0))
+        assert normals[:, column].isnan().all()
+        assert stats.kstest(normals[:, 1 - column].numpy(), "norm").pvalue > 1e-3
+
+
+def test_a_mixture_starts_from_rows_with_absent_columns() -> None:
+    """Near what the whole rows give, and gradients find nothing much better."""
+    generator = torch.Generator().manual_seed(2)
+    centres = torch.tensor([[4.0, 0.0, 1.0], [-4.0, 2.0, -1.0]]).double()
+    mixing = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [-0.5, 0.3, 0.4]]).double()
+    rows = torch.randn(4000, 3, generator=generator).double() @ mixing.mT
+    rows += centres[torch.randint(2, (4000,), generator=generator)]
+    present = torch.ones(4000, 3, dtype=torch.bool)
+    present[:, 2] = torch.rand(4000, generator=generator) < 0.6
+    base = GaussianMixture(3, components=2).double()
+    base.initialize(torch.where(present, rows, 0.0), None, present)
+    whole = GaussianMixtureOfScikitLearn(2, random_state=0).fit(rows[present[:, 2]].numpy())
+    with torch.no_grad():
+        assert float(base.log_prob(rows).mean()) == pytest.approx(whole.score(rows.numpy()), abs=0.01)
+        start = float(base.log_prob(torch.where(present, rows, 0.0), None, present).mean())
+    optimizer = torch.optim.LBFGS(base.parameters(), max_iter=50)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = -base.log_prob(torch.where(present, rows, 0.0), None, present).mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert -closure().item() - start < 2e-3
+
+
 def test_a_mixture_starts_at_the_clusters() -> None:
     generator = torch.Generator().manual_seed(0)
     centres = torch.tensor([[5.0, 0.0], [-5.0, 1.0], [0.0, -6.0]])

@@ -52,8 +52,7 @@ def built(
     """A mixture with weights that are not those of its start, in float64."""
     if mixture is None:
         other = COUPLING if len(columns.numbers) != 1 else WIDE
-        # A mixture of normals cannot leave out what a row has not.
-        rest = other if columns.states or not columns.numbers else NORMALS
+        rest = NORMALS if columns.numbers else other
         mixture = [{"copies": 2, **SPLINES}, rest, other]
     density = build_density(FlowConfig.model_validate({"mixture": mixture}), columns, seed)
     assert isinstance(density, MixtureDensity)
