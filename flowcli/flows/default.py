@@ -120,12 +120,17 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
         linear = ["triangular_affine"] if features > 1 else []
         small = rows <= MOST_FOLDED_ROWS
         # They take far less time than the flows, unless the labels, which each member has a model of, take most of it.
-        few = small or sum(categories for _, categories in layout.labels) <= FEW_CATEGORIES
+        few = small or layout.context or 0 < _categories(layout) <= FEW_CATEGORIES
         copies = 2 * _copies(rows) if few else _copies(rows)
         for size in (1, CONDITIONAL_COMPONENTS) if layout.labels and small else (CONDITIONAL_COMPONENTS,):
             base = {"conditional_gaussian_mixture": {"components": size, **network}}
             members.append({"copies": copies, "transforms": linear, "base": base})
     return FlowConfig.model_validate({"mixture": members})
+
+
+def _categories(layout: Layout) -> int:
+    """Of all labels together, without those that say whether a cell is missing."""
+    return sum(size for place, (_, size) in enumerate(layout.labels) if place not in layout.states)
 
 
 def _kept_tails(rows: int) -> dict[str, Any]:
