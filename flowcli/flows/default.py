@@ -89,43 +89,52 @@ def default_mixture(rows: int, layout: Layout) -> FlowConfig:
     """Flows that start differently, and mixtures of normals of many sizes; held-out rows decide what each counts.
 
     Small tables get many small flows, large ones a few large ones. Tables of numbers alone have mixtures of normals,
-    which depend on nothing; where numbers depend on labels, on what is missing, or on a context, there are mixture
-    density networks. With a context some flows have a base that depends on it. Where columns have heavy tails, some
-    flows see them as they are.
+    which depend on nothing, those with labels or a context mixture density networks; with a context some flows have a
+    base that depends on it. Where columns have heavy tails, some flows see them as they are.
     """
-    members: list[dict[str, Any]] = []
     features = len(layout.numbers)
-    # What says that a cell is missing is a label, too; of several, a density without training knows only each alone.
-    states = sum(state is not None for state in layout.states)
-    if features and len(layout.labels) == states <= 1 and not (layout.ordinals or layout.context):
-        if rows <= MOST_FOLDED_ROWS:
-            copies, sizes = FOLDS, [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
-        else:
-            copies, sizes = ROWS_TIMES_SQUARED_COLUMNS // (rows * features**2), [*LARGE_COMPONENTS]
-        copies = max(1, min(MOST_COPIES, copies))
-        members += [
-            {"copies": copies, "epochs": 0, "transforms": [], "base": {"gaussian_mixture": {"components": size}}}
-            for size in sizes
-        ]
-    members.append({"copies": _copies(rows), **default_chain(rows, features)})
-    if features > 1 and any(support.map == "arcsinh" for support in layout.supports):
-        members.append({"copies": _copies(rows), **_kept_tails(rows)})
     network: dict[str, Any] = {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}
+    members = [*_normals(rows, layout), {"copies": _copies(rows), **default_chain(rows, features)}]
+    if features > 1 and any(support.map == "arcsinh" for support in layout.supports):
+        members.append({"copies": _copies(rows), **_kept_tails(network)})
     if features and layout.context:
         # Of another kind in all that can differ: what one cannot learn from few rows, the other may.
         base = {"conditional_normal": network}
         members.append({"copies": _copies(rows), **default_chain(rows, features, "silu"), "base": base})
-    if features and (layout.labels or layout.ordinals or layout.context):
-        # Behind the linear map columns that nearly determine each other are of one size, and small moves small.
-        linear = ["triangular_affine"] if features > 1 else []
-        small = rows <= MOST_FOLDED_ROWS
-        # They take far less time than the flows, unless the labels, which each member has a model of, take most of it.
-        few = small or layout.context or 0 < _categories(layout) <= FEW_CATEGORIES
-        copies = 2 * _copies(rows) if few else _copies(rows)
-        for size in (1, CONDITIONAL_COMPONENTS) if layout.labels and small else (CONDITIONAL_COMPONENTS,):
-            base = {"conditional_gaussian_mixture": {"components": size, **network}}
-            members.append({"copies": copies, "transforms": linear, "base": base})
-    return FlowConfig.model_validate({"mixture": members})
+    return FlowConfig.model_validate({"mixture": [*members, *_density_networks(rows, layout, network)]})
+
+
+def _normals(rows: int, layout: Layout) -> list[dict[str, Any]]:
+    """Mixtures of normals of many sizes, for numbers that are given nothing."""
+    features = len(layout.numbers)
+    # What says that a cell is missing is a label, too; of several, a density without training knows only each alone.
+    states = sum(state is not None for state in layout.states)
+    if not features or layout.ordinals or layout.context or not len(layout.labels) == states <= 1:
+        return []
+    if rows <= MOST_FOLDED_ROWS:
+        copies, sizes = FOLDS, [size for size in COMPONENTS if size == 1 or size * ROWS_FOR_A_COMPONENT <= rows]
+    else:
+        copies, sizes = ROWS_TIMES_SQUARED_COLUMNS // (rows * features**2), [*LARGE_COMPONENTS]
+    copies = max(1, min(MOST_COPIES, copies))
+    return [
+        {"copies": copies, "epochs": 0, "transforms": [], "base": {"gaussian_mixture": {"components": size}}}
+        for size in sizes
+    ]
+
+
+def _density_networks(rows: int, layout: Layout, network: dict[str, Any]) -> list[dict[str, Any]]:
+    """Mixture density networks, for numbers that depend on labels or a context, or of few rows on what is missing."""
+    small, categories = rows <= MOST_FOLDED_ROWS, _categories(layout)
+    depend = categories or layout.context or (small and (layout.labels or layout.ordinals))
+    if not layout.numbers or not depend:
+        return []
+    # They take far less time than the flows, unless the labels, which each member has a model of, take most of it.
+    copies = 2 * _copies(rows) if small or categories <= FEW_CATEGORIES else _copies(rows)
+    # Behind the linear map columns that nearly determine each other are of one size, and small moves small.
+    linear = ["triangular_affine"] if len(layout.numbers) > 1 else []
+    sizes = [1, CONDITIONAL_COMPONENTS] if small and layout.labels else [CONDITIONAL_COMPONENTS]
+    bases = [{"conditional_gaussian_mixture": {"components": size, **network}} for size in sizes]
+    return [{"copies": copies, "transforms": linear, "base": base} for base in bases]
 
 
 def _categories(layout: Layout) -> int:
@@ -133,12 +142,11 @@ def _categories(layout: Layout) -> int:
     return sum(size for place, (_, size) in enumerate(layout.labels) if place not in layout.states)
 
 
-def _kept_tails(rows: int) -> dict[str, Any]:
+def _kept_tails(network: dict[str, Any]) -> dict[str, Any]:
     """A masked autoregressive flow with five layers, as its paper has it, of columns as they are.
 
     A column's tail may come from a scale that another column sets; its map then bends what is straight.
     """
-    network = {"hidden": [_size(rows)[1]] * 2, "activation": "silu"}
     steps = [{"affine_autoregressive": network}, {"permute": {"order": "reverse"}}]
     return {"heavy_tails": "kept", "repeat": 5, "transforms": steps}
 

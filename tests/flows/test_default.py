@@ -33,6 +33,12 @@ def test_mixtures_of_normals(columns: Layout, free: bool, sizes: list[int]) -> N
     assert [text for text in told if "conditional_gaussian_mixture" in text] == given
 
 
+def test_holes_alone_bring_no_networks_into_large_tables() -> None:
+    told = [member.summary for member in default_mixture(10_000, HOLES).mixture or []]
+    assert told[0].startswith("gaussian_mixture of")
+    assert not any("conditional" in text for text in told)
+
+
 def test_labels_of_many_categories_have_fewer_copies_in_large_tables() -> None:
     copies = [
         [member.copies for member in default_mixture(rows, layout(2, [size])).mixture or []]
