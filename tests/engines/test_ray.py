@@ -129,13 +129,17 @@ def test_a_bad_cell_is_told_once_and_leaves_nothing(cluster, numbers, tmp_path):
     assert [place.name for place in tmp_path.iterdir()] == ["bad"]
 
 
-def test_latents_of_a_url(cluster, numbers, tmp_path):
+def test_latents_of_a_url_and_back(cluster, numbers, tmp_path):
     url = f"{(numbers / 'big').as_uri()}/b.csv"
     assert run_program("encode", url, "-m", numbers / "run", "-o", "z.parquet", cwd=tmp_path).status == 0
     done = on_ray(cluster, tmp_path, "encode", url, "-m", numbers / "run", "-o", "ray/", "-q")
     assert (done.status, done.out, done.err) == (0, "", "")
     one, other = pd.read_parquet(tmp_path / "z.parquet"), pd.read_parquet(tmp_path / "ray" / "b.parquet")
     pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=0, atol=1e-9)
+    done = on_ray(cluster, tmp_path, "decode", "ray/", "-m", numbers / "run", "-o", "back/", "-q")
+    assert (done.status, done.out, done.err) == (0, "", "")
+    back = pd.read_parquet(tmp_path / "back" / "b.parquet")
+    np.testing.assert_allclose(back[["x", "y"]], pd.read_csv(numbers / "big" / "b.csv")[["x", "y"]], rtol=0, atol=1e-9)
 
 
 def test_samples_are_those_of_the_local_engine(cluster, numbers, tmp_path):
