@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from flowcli.transforms.networks import IN_PLACE, MaskedAutoregressiveNetwork, squash
+from flowcli.transforms.networks import IN_PLACE, INPUT_BOUND, MaskedAutoregressiveNetwork, squash
 
 # So many units of a layer are reached by a product of their own at each step; the others by one product for all.
 UNITS_AT_ONCE = 96
@@ -69,15 +70,19 @@ class Incremental:
         found, seen = self._inputs[self._block : feature], slice(self._block, feature)
         for layer in self._layers:
             new = slice(layer.first[feature], layer.begin(feature))
-            layer.activate(layer.sums[new].addmm_(layer.weight[new, seen], found))
+            if new.start < new.stop:
+                layer.activate(layer.sums[new].addmm_(layer.weight[new, seen], found))
             seen = slice(layer.first[feature], layer.begin(self._block))
             found = layer.sums[seen]
         own = slice(feature * self._outputs, (feature + 1) * self._outputs)
-        return self._parameters[own].addmm_(self._weight[own, seen], found).T
+        parameters = self._parameters[own]
+        if seen.start < seen.stop:
+            parameters.addmm_(self._weight[own, seen], found)
+        return parameters.T
 
     def know(self, feature: int, values: Tensor) -> None:
         """The feature's values ``(n,)``."""
-        self._inputs[feature] = squash(values)
+        torch.div(values, INPUT_BOUND, out=self._inputs[feature]).tanh_().mul_(INPUT_BOUND)
 
     def _end_block(self, feature: int) -> None:
         """Add what the block has found out to all that is still to come, which begins with this feature."""
