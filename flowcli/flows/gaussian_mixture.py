@@ -23,7 +23,7 @@ SMALLEST_GAIN = 1e-3
 # rows does not shrink to them.
 PRIOR_ROWS = 0.5
 PRIOR_PART = 0.01
-# A component of fewer would be these rows, kept in the model; it starts again from all rows.
+# A component of fewer, or its column, would be these rows, kept in the model; it starts again from all rows.
 FEWEST_ROWS = 5
 # So many numbers at once.
 BLOCK = 4_000_000
@@ -116,7 +116,7 @@ class GaussianMixture(Base):
         if z.is_meta:
             return  # there are no values to start from
         rows = z.detach().cpu().double()
-        there = torch.ones_like(rows) if present is None else present.cpu().to(rows)
+        there = torch.ones_like(rows, dtype=torch.bool) if present is None else present.cpu()
         every = -(-len(rows) // MOST_ROWS)
         weights, locations, log_scales, factor = _mixture_of(rows[::every], there[::every], self.components, self.seed)
         log_scales = log_scales.clamp(-0.999 * BOUND, 0.999 * BOUND)
@@ -126,64 +126,40 @@ class GaussianMixture(Base):
 
 
 def _mixture_of(rows: Tensor, present: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of a mixture of rows ``(n, d)`` that have the columns where ``present`` is 1, and not 0.
+    """Of a mixture of rows ``(n, d)`` that have the columns where ``present`` is true.
 
     Weights ``(k,)``, locations and log-scales ``(k, d)``, and ``I + B`` ``(k, d, d)`` as :class:`GaussianMixture` has
     them.
     """
-    counted = present.sum(0).clamp_min(1)
-    mean = (rows * present).sum(0) / counted
-    filled = torch.where(present > 0, rows, mean)
+    held = present.to(rows.dtype)
+    where = None if present.all() else present
+    mean = only(rows, where).sum(0) / held.sum(0).clamp_min(1)
+    filled = torch.where(present, rows, mean)
     means, nearest = _clusters(filled, components, seed)
-    within = ((filled - means[nearest]).square() * present).sum(0) / counted
-    spread = ((filled - mean).square()).sum(0) / counted
-    prior = torch.diag(torch.maximum(PRIOR_PART * within, 1e-6 * spread).clamp_min(1e-8))
-    # Columns that the same rows have are regressed on those before them together.
-    patterns, pattern_of = torch.unique(present.mT, dim=0, return_inverse=True)
-    size = max(1, BLOCK // rows.numel())
-
-    def likeliest(share: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-scales and ``I + B`` of components with these shares ``(k, n)`` of the rows, given the means."""
-        away = (filled - means.unsqueeze(-2)) * present
-        log_scales, factor = torch.empty_like(means), prior.new_empty(len(means), *prior.shape)
-        for at, pattern in enumerate(patterns):
-            its_share = share * pattern
-            scatter = (away * its_share.unsqueeze(-1)).mT @ away
-            covariance = (scatter + PRIOR_ROWS * prior) / (its_share.sum(-1) + PRIOR_ROWS)[:, None, None]
-            cholesky = torch.linalg.cholesky(covariance)
-            scales = torch.diagonal(cholesky, dim1=-2, dim2=-1)
-            unit = torch.eye(rows.shape[-1], dtype=rows.dtype)
-            inverse = torch.linalg.solve_triangular(
-                cholesky / scales.unsqueeze(-2), unit, upper=False, unitriangular=True
-            )
-            its_own = pattern_of == at
-            log_scales[:, its_own], factor[:, its_own] = torch.log(scales)[:, its_own], inverse[:, its_own]
-        return log_scales, factor
-
-    whole = likeliest(torch.ones_like(rows[:, :1]).mT, mean.unsqueeze(0))
+    within = ((filled - means[nearest]).square() * held).sum(0) / held.sum(0).clamp_min(1)
+    prior = torch.maximum(PRIOR_PART * within, 1e-6 * filled.var(0, correction=0)).clamp_min(1e-8)
+    # For what starts again; the prior has the same part in it whatever the number of rows.
+    everyone = rows.new_ones(1, len(rows))
+    whole = _likeliest(only(filled - mean, where), everyone, held, PRIOR_ROWS * len(rows) * prior)
     share, before = torch.nn.functional.one_hot(nearest, components).to(rows.dtype).mT, -torch.inf
+    size = max(1, BLOCK // rows.numel())
     for _ in range(LIKELIHOOD_ROUNDS):
-        count = share.sum(-1)
-        weights = (count + 1 / components) / (len(rows) + 1)
-        there = share @ present
-        means = torch.where(there > 1e-3, share @ (filled * present) / there.clamp_min(1e-3), means)
-        lonely = (count < FEWEST_ROWS).unsqueeze(-1)
-        means = torch.where(lonely, mean, means)
+        weights = (share.sum(-1) + 1 / components) / (len(rows) + 1)
+        counted = share @ held
+        lonely = counted < FEWEST_ROWS
+        means = torch.where(lonely, mean, share @ only(rows, where) / counted.clamp_min(FEWEST_ROWS))
         found = []
-        for part, its_means, alone in zip(*(torch.split(t, size) for t in (share, means, lonely)), strict=True):
-            its_scales, its_factor = likeliest(part, its_means)
-            found.append(
-                (torch.where(alone, whole[0], its_scales), torch.where(alone.unsqueeze(-1), whole[1], its_factor))
-            )
-        log_scales, factor = (torch.cat(parts) for parts in zip(*found, strict=True))
-        distances = []
-        for its_means, its_scales, its_factor in zip(
-            *(torch.split(t, size) for t in (means, log_scales, factor)), strict=True
+        for its_share, its_means, alone in zip(
+            *(torch.split(part, size) for part in (share, means, lonely)), strict=True
         ):
-            away = (filled - its_means.unsqueeze(-2)) * present
-            standard = (away @ its_factor.mT) * torch.exp(-its_scales).unsqueeze(-2)
-            distances.append((standard.square() * present).sum(-1))
-        joint = torch.log(weights).unsqueeze(-1) - log_scales @ present.mT - 0.5 * torch.cat(distances)
+            away = only(filled - its_means.unsqueeze(-2), where)
+            log_scales, factor = _likeliest(away, its_share, held, PRIOR_ROWS * prior)
+            log_scales = torch.where(alone, whole[0], log_scales)
+            factor = torch.where(alone.unsqueeze(-1), whole[1], factor)
+            standard = only(away @ (factor * torch.exp(-log_scales).unsqueeze(-1)).mT, where)
+            found.append((log_scales, factor, standard.square().sum(-1)))
+        log_scales, factor, distances = (torch.cat(parts) for parts in zip(*found, strict=True))
+        joint = torch.log(weights).unsqueeze(-1) - log_scales @ held.mT - 0.5 * distances
         total = torch.logsumexp(joint, dim=0)
         share = torch.exp(joint - total)
         mean_total = float(total.mean())
@@ -191,6 +167,27 @@ def _mixture_of(rows: Tensor, present: Tensor, components: int, seed: int) -> tu
             break
         before = mean_total
     return weights, means, log_scales, factor
+
+
+def _likeliest(away: Tensor, share: Tensor, held: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-scales ``(k, d)`` and ``I + B`` ``(k, d, d)`` of components with these shares ``(k, n)`` of the rows.
+
+    ``away``: how far the rows are from each one's means, ``(k, n, d)``, and 0 where ``held`` ``(n, d)`` is 0. ``prior``
+    ``(d,)`` is added to the sums of squares.
+    """
+    log_scales = away.new_empty(len(share), away.shape[-1])
+    factor = away.new_empty(*log_scales.shape, away.shape[-1])
+    unit = torch.eye(away.shape[-1], dtype=away.dtype)
+    # A column is regressed on those before it in the rows that have it: at once for those that the same rows have.
+    patterns, pattern_of = torch.unique(held.mT, dim=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        own, its_share = pattern_of == number, share * pattern
+        scatter = (away * its_share.unsqueeze(-1)).mT @ away + torch.diag(prior)
+        cholesky = torch.linalg.cholesky(scatter / (its_share.sum(-1) + PRIOR_ROWS)[:, None, None])
+        scales = torch.diagonal(cholesky, dim1=-2, dim2=-1)
+        inverse = torch.linalg.solve_triangular(cholesky / scales.unsqueeze(-2), unit, upper=False, unitriangular=True)
+        log_scales[:, own], factor[:, own] = torch.log(scales)[:, own], inverse[:, own]
+    return log_scales, factor
 
 
 def _clusters(rows: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -237,3 +237,18 @@ def test_no_component_of_a_mixture_is_a_row() -> None:
         locations = mixture._resolved(None)[1]
         assert torch.cdist(locations, rows[:6]).min() > 1
         assert torch.isfinite(mixture.log_prob(rows)).all()
+
+
+def test_no_components_column_is_of_a_few_rows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(200, 2, generator=generator)
+    rows[100:, 0] += 20
+    present = torch.ones(200, 2, dtype=torch.bool)
+    # Of the second clump three rows have the second column, and there alone it is large.
+    present[103:, 1] = False
+    rows[100:103, 1] = 30.0
+    mixture = GaussianMixture(2, components=2)
+    mixture.initialize(torch.where(present, rows, 0.0), None, present)
+    locations = mixture._resolved(None)[1]
+    assert locations[:, 0].sort().values.detach().numpy() == pytest.approx([0, 20], abs=0.5)
+    assert (locations[:, 1].abs() < 2).all()
