@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from flowcli.transforms.networks import IN_PLACE, INPUT_BOUND, MaskedAutoregressiveNetwork, squash
+from flowcli.transforms.networks import IN_PLACE, MaskedAutoregressiveNetwork, squash
 
 # So many units of a layer are reached by a product of their own at each step; the others by one product for all.
 UNITS_AT_ONCE = 96
@@ -82,7 +81,7 @@ class Incremental:
 
     def know(self, feature: int, values: Tensor) -> None:
         """The feature's values ``(n,)``."""
-        torch.div(values, INPUT_BOUND, out=self._inputs[feature]).tanh_().mul_(INPUT_BOUND)
+        self._inputs[feature] = squash(values)
 
     def _end_block(self, feature: int) -> None:
         """Add what the block has found out to all that is still to come, which begins with this feature."""
