@@ -263,7 +263,6 @@ def _fit(
     from flowcli.checked_models import remember
     from flowcli.cli.card import card
     from flowcli.cli.threads import asked_threads, use_threads
-    from flowcli.memory import keep_freed_memory
     from flowcli.runs import CARD, MODEL, write_run
     from flowcli.tables.source import InFiles
     from flowcli.tensor_file import read_tensor_header
@@ -272,7 +271,6 @@ def _fit(
     # many there were is kept with the config, so that a resume, or another fit with it, gives the same weights.
     count = asked_threads(config.train.threads) or 1
     use_threads(count)
-    keep_freed_memory()
     config = config.model_copy(update={"train": config.train.model_copy(update={"threads": count})})
     with _tracked(tracker if processes.first else None, folder) as tracking:
         with closing(InFiles(files, config.data.encoding)) as source:

@@ -20,9 +20,7 @@ def load_model(file: Path | ModelFile, device: str, threads: int = 1) -> Model:
         ModelError: the file is damaged or is not a model of flowcli.
     """
     from flowcli.cli.threads import use_threads
-    from flowcli.memory import keep_freed_memory
 
-    keep_freed_memory()
     # The libraries read it when they are imported.
     use_threads(threads)
     from flowcli.model import Model

@@ -21,7 +21,6 @@ from flowcli.cli.output import messages
 from flowcli.cli.threads import asked_threads, never_spin, use_threads
 from flowcli.config.schema import Config, Tried, label
 from flowcli.errors import FlowcliError, Interrupted, UsageError
-from flowcli.memory import keep_freed_memory
 from flowcli.printable import printable
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ def run_search(command: Command) -> dict[str, Any]:
     # As a fit with the winner's config does. Several processes share the machine.
     count = 1 if command.jobs > 1 else asked_threads(command.config.train.threads) or 1
     use_threads(count)
-    keep_freed_memory()
     config = command.config.model_copy(
         update={"train": command.config.train.model_copy(update={"threads": count}), "tune": {}}
     )
@@ -291,7 +289,6 @@ def _work(command: Command, parent: Connection, level: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     never_spin()
     use_threads(1)
-    keep_freed_memory()
     messages.level = level
 
     def on_search(stop: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 
 from flowcli.config.limits import MOST_THREADS
+from flowcli.memory import keep_freed_memory
 
 # What the libraries read when they are loaded: OpenMP, which torch and OpenBLAS follow, and MKL.
 _COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -28,10 +29,11 @@ def never_spin() -> None:
 
 
 def use_threads(count: int) -> None:
-    """Compute each product of matrices, and each elementwise function, with so many threads.
+    """Compute each product of matrices, and each elementwise function, with so many threads, in memory that is kept.
 
     To be called after :func:`asked_threads`, and best before torch is imported.
     """
+    keep_freed_memory()
     os.environ.update(dict.fromkeys(_COUNTS, str(count)))
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
