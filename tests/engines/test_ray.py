@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from running import Ended, environment, run_program
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'flowcli[ray]'")
@@ -149,6 +150,32 @@ def test_samples_are_those_of_the_local_engine(cluster, numbers, tmp_path):
     assert (done.status, done.out, done.err) == (0, "", "")
     one, other = (pd.read_parquet(tmp_path / engine / "part-00000.parquet") for engine in ("local", "ray"))
     pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("device", ["cuda", "auto", "cpu"])
+def test_workers_with_a_gpu_each_or_without(cluster, numbers, tmp_path, device):
+    score = ["score", numbers / "big", "-m", numbers / "run", "-q"]
+    local = run_program(*score, "--device", "cpu", "-o", "local/", cwd=tmp_path)
+    assert local.status == 0, local.err
+    at_work = set()
+    with started(cluster, tmp_path, *score, "--device", device, "-o", "ray/", "--engine", "ray") as process:
+        while process.poll() is None:
+            at_work |= {worker for worker in workers(cluster) if uses_a_gpu(worker)}
+            time.sleep(0.01)
+        out, err = process.communicate(timeout=LONGEST)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert bool(at_work) == (device != "cpu")
+    for name in "abc":
+        mine, its = (pd.read_parquet(tmp_path / engine / f"{name}.parquet") for engine in ("ray", "local"))
+        np.testing.assert_allclose(mine["log_prob"], its["log_prob"], rtol=0, atol=1e-9)
+
+
+def uses_a_gpu(process):
+    """Whether CUDA has begun in it."""
+    with contextlib.suppress(OSError):
+        return any(str(file.readlink()) == "/dev/nvidia-uvm" for file in Path(f"/proc/{process}/fd").iterdir())
+    return False
 
 
 def test_without_ray(numbers):
