@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-SCORING_CHUNK = 4096
-SAMPLING_CHUNK = 4096
 # Names of columns, where a model is shown.
 MOST_SHOWN = 20
 
@@ -239,8 +237,8 @@ class Model:
         """
         log_prob = np.empty(len(encoded.numbers))
         engine = self._engine("log_prob", last_row or len(log_prob))
-        for start in range(0, len(log_prob), SCORING_CHUNK):
-            rows = slice(start, start + SCORING_CHUNK)
+        for start in range(0, len(log_prob), engine.chunk):
+            rows = slice(start, start + engine.chunk)
             part = encoded.take(rows)
             # What is outside its bounds has no place on the real line.
             held = replace(part, numbers=np.where(part.outside[:, None], PLACEHOLDER, part.numbers))
@@ -366,7 +364,7 @@ class Model:
             set_to: values of modelled columns that are :func:`flowcli.conditioning.settable`.
             needed: how many of the rows are sure to be taken; by default all.
             only: draw those from the first number up to the second, counted from 0, the first a multiple of
-                ``SAMPLING_CHUNK``: the same rows as with all others, for a seed that is given.
+                :data:`flowcli.chunks.CHUNK`: the same rows as with all others, for a seed that is given.
 
         Raises:
             UsageError: the model has context columns and ``given`` is missing or lacks one.
@@ -376,13 +374,15 @@ class Model:
         rows = n * len(context)
         bits = np.random.PCG64(seed)
         noise = np.random.Generator(bits)
-        draw = self._drawing(set_to or {}, rows if needed is None else min(needed, rows))
+        needed = rows if needed is None else min(needed, rows)
+        draw = self._drawing(set_to or {}, needed)
+        chunk = self._engine("sample", needed).chunk
         first, stop = only or (0, rows)
         if first:
             # What the rows before these would take.
             bits.advance(first * self._engine("sample", rows).noise_features)
-        for start in range(first, max(stop, first + 1), SAMPLING_CHUNK):
-            which = np.arange(start, min(start + SAMPLING_CHUNK, stop)) // max(n, 1)
+        for start in range(first, max(stop, first + 1), chunk):
+            which = np.arange(start, min(start + chunk, stop)) // max(n, 1)
             numbers, labels, ordinals = draw(noise, context[which])
             yield self.encoder.decode(numbers, labels, ordinals, cells and cells.take(integers(which)), rounded=True)
 
@@ -390,11 +390,12 @@ class Model:
         """A row for each row of the encoded context ``(n, c)``, as samples are written, and encoded again."""
         noise = np.random.Generator(np.random.PCG64(seed))
         draw = self._drawing({}, len(context))
+        chunk = self._engine("sample", len(context)).chunk
         # What the context's cells were is not known, nor needed.
         modelled = TableEncoder([column for column in self.encoder.columns if not column.context])
         parts = []
-        for start in range(0, max(1, len(context)), SAMPLING_CHUNK):
-            numbers, labels, ordinals = draw(noise, context[start : start + SAMPLING_CHUNK])
+        for start in range(0, max(1, len(context)), chunk):
+            numbers, labels, ordinals = draw(noise, context[start : start + chunk])
             cells = modelled.decode(numbers, labels, ordinals, None, rounded=True)
             table = Table(cells, (Origin("the samples", start + 1, len(numbers)),))
             parts.append(modelled.encode(table))

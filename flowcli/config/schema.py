@@ -492,7 +492,7 @@ class TrainConfig(Section):
     )
     compile: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="whether training steps are compiled, which takes a minute: auto does it for long fits",
+        description="whether steps are compiled, which takes a minute: auto does it for long fits, not on a single GPU",
     )
     max_time: Annotated[
         float | None,

@@ -19,7 +19,7 @@ from flowcli.tables.table import Table
 if TYPE_CHECKING:
     from flowcli.model import Model
 
-# A file of samples has so many rows: whole chunks of :data:`flowcli.model.SAMPLING_CHUNK`.
+# A file of samples has so many rows: whole chunks of :data:`flowcli.chunks.CHUNK`.
 ROWS_PER_PART = 1 << 20
 
 

@@ -190,6 +190,8 @@ class TableDensity(Density):
 
     def encode(self, rows: Rows) -> Tensor:
         rows = self.on_real_line(rows)[0]
+        if self.whole:
+            return self._each()[0][0].encode(rows)
         latent = torch.empty_like(rows.numbers)
         for factor, place in self._each():
             latent[..., list(place.numbers)] = factor.encode(self._own(rows, place))
@@ -213,6 +215,8 @@ class TableDensity(Density):
         yield from which.walk(self._own(rows, place))
 
     def decode(self, rows: Rows) -> Tensor:
+        if self.whole:
+            return self.supports.from_real(self._each()[0][0].decode(rows))
         numbers = torch.empty_like(rows.numbers)
         for factor, place in self._each():
             own = self._own(Rows(numbers, rows.labels, rows.ordinals, rows.context), place)
@@ -244,6 +248,9 @@ class TableDensity(Density):
                 drawn = self._own(known, place)
             else:
                 drawn = factor.sample(its_noise, self._own(rows, place).context)
+            if self.whole:
+                rows = drawn
+                break
             rows.numbers[:, list(place.numbers)] = drawn.numbers
             rows.labels[:, list(place.labels)] = drawn.labels
             rows.ordinals[:, list(place.ordinals)] = drawn.ordinals

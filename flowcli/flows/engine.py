@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from flowcli.chunks import CHUNK, CHUNK_ON_GPU
 from flowcli.config.schema import FlowConfig
 from flowcli.errors import ConfigError, ModelError
 from flowcli.flows.build import assemble
+from flowcli.flows.cuda_graph import GraphedInference, Tensors
 from flowcli.flows.density import Density
 from flowcli.flows.drawn import Drawn
 from flowcli.flows.labels import LabelModel
@@ -31,16 +35,20 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-# So many rows at once: with more, what is between two layers no longer fits a processor's cache.
-CHUNK = 4096
-
 
 class TorchEngine:
     """A density in float64, with arrays in and arrays out, of one row or more."""
 
     def __init__(self, density: Density, device: torch.device) -> None:
         self.device = device
+        self.chunk = CHUNK_ON_GPU if device.type == "cuda" else CHUNK
         self.density = density.to(device, torch.float64).eval()
+        self._log_prob, self._encode, self._decode = map(
+            self._of_tensors, (self.density.log_prob, self.density.encode, self.density.decode)
+        )
+        self._sample = self._on_gpu(self._drawn)
+        # A graph's tensors are one call's at a time.
+        self._lock = threading.Lock() if device.type == "cuda" else contextlib.nullcontext()
 
     @property
     def noise_features(self) -> int:
@@ -58,20 +66,36 @@ class TorchEngine:
 
     def log_prob(self, rows: Encoded) -> Floats:
         """Log-density of each row, ``(n,)``, in nats."""
-        return self._each(self.density.log_prob, rows)
+        return self._each(self._log_prob, rows)
 
     def encode(self, rows: Encoded) -> Floats:
         """The latents of the numbers, ``(n, d)``; NaN where a row has none."""
-        return self._each(self.density.encode, rows)
+        return self._each(self._encode, rows)
 
     def decode(self, rows: Encoded) -> Floats:
         """The numbers whose latents stand in the place of the rows' numbers, ``(n, d)``."""
-        return self._each(self.density.decode, rows)
+        return self._each(self._decode, rows)
 
-    def _each(self, function: Callable[[Rows], Tensor], rows: Encoded) -> Floats:
-        with torch.inference_mode():
-            found: Floats = torch.cat([function(part) for part in self.rows(rows).chunks(CHUNK)]).cpu().numpy()
+    def _on_gpu(self, function: Callable[..., Tensors]) -> Callable[..., Tensors]:
+        return GraphedInference(function) if self.device.type == "cuda" else function
+
+    def _of_tensors(self, function: Callable[[Rows], Tensor]) -> Callable[..., Tensors]:
+        return self._on_gpu(lambda *tensors: (function(Rows(*tensors)),))
+
+    def _each(self, function: Callable[..., Tensors], rows: Encoded) -> Floats:
+        with self._lock, torch.inference_mode():
+            parts = [
+                function(part.numbers, part.labels, part.ordinals, part.context)[0]
+                for part in self.rows(rows).chunks(self.chunk)
+            ]
+            found: Floats = torch.cat(parts).cpu().numpy()
         return found
+
+    def _drawn(
+        self, uniforms: Tensor, context: Tensor, known: Rows | None = None, of_factors: Sequence[int] = ()
+    ) -> Tensors:
+        drawn = self.density.sample(uniforms, context, known, of_factors)
+        return drawn.numbers, drawn.labels, drawn.ordinals
 
     def sample(
         self, uniforms: Floats, context: Floats, known: Encoded | None = None, of_factors: Sequence[int] = ()
@@ -81,15 +105,14 @@ class TorchEngine:
         Args:
             known: one row that the columns of these factors are taken from rather than drawn.
         """
-        same = torch.zeros(len(uniforms), dtype=torch.long, device=self.device)
-        with torch.inference_mode():
-            drawn = self.density.sample(
-                torch.from_numpy(uniforms).to(self.device),
-                torch.from_numpy(context).to(self.device),
-                None if known is None else self.rows(known).take(same),
-                of_factors,
-            )
-        return Drawn(*(part.cpu().numpy() for part in (drawn.numbers, drawn.labels, drawn.ordinals)))
+        with self._lock, torch.inference_mode():
+            noise, given = (torch.from_numpy(array).to(self.device) for array in (uniforms, context))
+            if known is None:
+                drawn = self._sample(noise, given)
+            else:
+                same = torch.zeros(len(uniforms), dtype=torch.long, device=self.device)
+                drawn = self._drawn(noise, given, self.rows(known).take(same), of_factors)
+        return Drawn(*(part.cpu().numpy() for part in drawn))
 
 
 def load_density(flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorFacts], file: Path) -> Density:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flowcli.chunks import CHUNK
 from flowcli.errors import ModelError
 from flowcli.flows.drawn import Drawn
 from flowcli.preprocess.encoder import Encoded
@@ -26,6 +27,8 @@ class ProgramEngine:
 
     Several threads may call it at once.
     """
+
+    chunk = CHUNK
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from flowcli.chunks import CHUNK
 from flowcli.errors import ModelError
 from flowcli.flows.drawn import Drawn
 from flowcli.preprocess.encoder import Encoded
@@ -20,6 +21,8 @@ Integers = npt.NDArray[np.int64]
 
 class MixtureProgramEngine:
     """The functions of a mixture whose members have programs. Several threads may call it at once."""
+
+    chunk = CHUNK
 
     def __init__(self, members: Sequence[ProgramEngine], weights: Floats) -> None:
         """``weights`` ``(k,)``: of the members."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,25 +11,25 @@ import torch
 from torch import Tensor
 
 from flowcli.config.schema import TrainConfig
-from flowcli.errors import ModelError
+from flowcli.errors import ModelError, first_line
 from flowcli.flows.density import Density
 from flowcli.flows.rows import Rows
+from flowcli.training.alike import TOLERANCE, difference
 from flowcli.training.ensemble import Ensemble
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.normalizing import BatchNorm
 
+LogProb = Callable[[Rows, Tensor], Tensor]
 Loss = Callable[[Rows, Tensor], Tensor]
 
 # A step takes about half the time when it is compiled; compiling takes about as long as some thousands of steps.
 FEWEST_STEPS = 4000
 SHORTEST_TIME = 300.0
-# How far the compiled loss and its gradient may be from the others, as a part of them.
-TOLERANCE = 1e-3
 
 
-def plain_loss(density: Density) -> Loss:
+def plain_loss(log_prob: LogProb) -> Loss:
     """The mean negative log-likelihood of rows on the real line, with the log-determinant of their way there."""
-    return lambda rows, log_det: -density.log_prob_there(rows, log_det).mean()
+    return lambda rows, log_det: -log_prob(rows, log_det).mean()
 
 
 class StoppedCompiling(BaseException):
@@ -67,7 +66,7 @@ class CompiledLoss:
 
     def __init__(self, density: Density, on_failure: Callable[[str], None]) -> None:
         """``on_failure`` is told why the loss is not compiled."""
-        self._plain = plain_loss(density)
+        self._plain = plain_loss(density.log_prob_there)
         self._parameters = [parameter for parameter in density.parameters() if parameter.requires_grad]
         self._on_failure = on_failure
         self._loss: Loss | None = None
@@ -83,37 +82,18 @@ class CompiledLoss:
         except ModelError:
             raise
         except Exception as error:  # whatever a compiler that is missing, or fails, raises, also for a batch's size
-            self._on_failure(f"training goes on without compiling: {_first_line(error)}")
+            self._on_failure(f"training goes on without compiling: {type(error).__name__}: {first_line(error)[:200]}")
             self.compiling, self._loss = False, self._plain
             return self._plain(rows, log_det)
 
     def _compiled(self, rows: Rows, log_det: Tensor) -> Loss:
         with _quiet():
             loss = _compiled(self._plain)
-            wrong = self._difference(loss, rows, log_det)
+            wrong = difference(lambda: self._plain(rows, log_det), lambda: loss(rows, log_det), self._parameters)
         if wrong > TOLERANCE:
             self._on_failure(f"training goes on without compiling: the compiled step is off by {wrong:.1g}")
             return self._plain
         return loss
-
-    def _difference(self, loss: Loss, rows: Rows, log_det: Tensor) -> float:
-        """How far loss and gradient are from the plain ones, relative to these."""
-        found = []
-        for each in (self._plain, loss):
-            value = each(rows, log_det)
-            of_each = torch.autograd.grad(value, self._parameters, allow_unused=True)
-            found.append((value.detach(), [g.reshape(-1) for g in of_each if g is not None]))
-        (value, gradients), (other, others) = found
-        if len(gradients) != len(others):
-            return math.inf
-        gradient, other_gradient = (torch.cat(parts or [value.reshape(1)]) for parts in (gradients, others))
-        if not (torch.isfinite(value) and torch.isfinite(gradient).all()):
-            # A bad first batch tells nothing.
-            return 0.0
-        return max(
-            float((value - other).abs() / (1 + value.abs())),
-            float((gradient - other_gradient).norm() / (1e-6 + gradient.norm())),
-        )
 
 
 def _compiled(plain: Loss) -> Loss:
@@ -144,8 +124,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:200]

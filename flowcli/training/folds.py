@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flowcli.flows.density import Density
 from flowcli.flows.rows import Rows
 from flowcli.training.batches import generator_at
 from flowcli.training.processes import current
@@ -64,11 +63,10 @@ class Folds:
         )
 
 
-def folded_loss(density: Density, rows: Rows, log_det: Tensor, learns: Tensor, own: Tensor | None = None) -> Tensor:
+def folded_loss(each: Tensor, learns: Tensor, own: Tensor | None = None) -> Tensor:
     """The mean over an ensemble's densities of their mean negative log-likelihood of the rows that they learn from.
 
     ``own``: which of the batch's rows, of which ``learns`` tells, are here; the part of these is given then.
     """
-    each = density.log_prob_there(rows, log_det)
     total = torch.where(learns if own is None else learns[:, own], each, 0.0).sum(-1)
     return -(total / learns.sum(-1).clamp_min(1)).mean()

@@ -22,11 +22,13 @@ from flowcli.training.adam import Adam
 from flowcli.training.batches import NOISE, Batch, Batches, generator_at
 from flowcli.training.compiling import (
     CompiledLoss,
+    LogProb,
     StoppedCompiling,
     is_worth_compiling,
     plain_loss,
     what_forbids_compiling,
 )
+from flowcli.training.cuda_graph import can_be_graphed, graphed_log_prob
 from flowcli.training.ensemble import Ensemble
 from flowcli.training.flat import FlatParameters
 from flowcli.training.folds import Folds, folded_loss
@@ -157,7 +159,8 @@ class Training:
         if self.optimizer is not None and self.processes.world > 1:
             with self.processes.connected():
                 self._shared = SharedStep(self._flat.parameters, 2, self.processes.world)
-        self._loss = plain_loss(density)
+        self._log_prob: LogProb = density.log_prob_there
+        self._loss = plain_loss(self._log_prob)
         self.best_weights = _copied(density)
         count = density.size if isinstance(density, Ensemble) else 1
         self.progress.best_epochs = [0] * count
@@ -205,9 +208,14 @@ class Training:
             FlowcliError: steps without a finite gradient, one after the other, before any epoch was good.
         """
         progress = self.progress
-        if self.optimizer is not None and self._compiles(on_detail):
+        # The rows that one process of several has of a batch differ in number, each of which would be captured.
+        captured = self.processes.world == 1 and can_be_graphed(self.density, self.device)
+        if self.optimizer is not None and self._compiles(captured, on_detail):
             on_detail("compiling the training step, which takes a while (train.compile: never does without)")
             self._loss = CompiledLoss(self.density, on_detail)
+        elif self.optimizer is not None and captured:
+            self._log_prob = graphed_log_prob(self.density, on_detail)
+            self._loss = plain_loss(self._log_prob)
         started = saved = time.monotonic()
         before, cost = progress.seconds, 0.0
         self._told_seconds = self.processes.of_first(lambda: before)
@@ -335,9 +343,10 @@ class Training:
             self.best_weights = _copied(self.averaged)
         return any(better)
 
-    def _compiles(self, on_detail: Callable[[str], None]) -> bool:
+    def _compiles(self, captured: bool, on_detail: Callable[[str], None]) -> bool:
+        """Whether to compile; ``captured``: else there is a CUDA graph, which is as fast, and ready at once."""
         if self.config.compile == "auto":
-            return is_worth_compiling(self.config, self.batches.steps, self.density)
+            return not captured and is_worth_compiling(self.config, self.batches.steps, self.density)
         if self.config.compile == "never":
             return False
         obstacle = what_forbids_compiling(self.config, self.density)
@@ -380,7 +389,7 @@ class Training:
             if not len(rows):
                 return rows.numbers.new_zeros(())
             if self.folds is not None:
-                return folded_loss(self.density, rows, log_det, self.folds.learns(batch.places), batch.own)
+                return folded_loss(self._log_prob(rows, log_det), self.folds.learns(batch.places), batch.own)
             loss = self._loss(rows, log_det)
         except ModelError:
             return rows.numbers.new_full((), math.nan)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from architecture import Architecture
 from numpy.typing import NDArray
-from peers import LIBRARIES, TorchModel
+from peers import LIBRARIES, TorchModel, mean_loss
 
 Rows = NDArray[np.float64]
 WIDTH = 64
@@ -45,7 +45,7 @@ def _train(model: TorchModel, rows: torch.Tensor, held_out: torch.Tensor, limit:
     while without_gain < PATIENCE and time.process_time() < end:
         for batch in torch.randperm(len(rows)).split(size):
             optimizer.zero_grad()
-            model.loss(rows[batch]).backward()
+            mean_loss(model.log_prob)(rows[batch]).backward()
             norm = torch.nn.utils.clip_grad_norm_(model.module.parameters(), LARGEST_NORM)
             if torch.isfinite(norm):
                 optimizer.step()

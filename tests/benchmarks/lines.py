@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from architecture import LEARNING_RATE, Architecture, Call
-from peers import TorchModel, build, difference, flowcli_flow, flowclis_adam, installed, perturb
+from peers import TorchModel, build, difference, flowcli_flow, flowcli_model, flowclis_adam, installed, perturb
 from timing import FEWEST_ROUNDS, Work, interleaved, summary
 from torch import Tensor
 
 BATCH = 512
-# Rows at a time: what is fastest for the others, and what flowcli's commands take.
+# Rows at a time: what is fastest for the others, and what flowcli's commands take; on a GPU the others want many.
 CHUNK = 4096
 CHUNK_ON_GPU = 65_536
 MILLION, DRAWN = 1_000_000, 100_000
@@ -179,11 +179,7 @@ def perturbed(architecture: Architecture) -> Any:
 
 def in_float64(architecture: Architecture, device: torch.device | None) -> TorchModel:
     """What flowcli's commands score and sample with."""
-    flow = perturbed(architecture).double().to(device)
-    features = architecture.features
-    return TorchModel(
-        flow.log_prob, lambda n: flow.sample(torch.rand(n, features, dtype=torch.float64, device=device)), flow
-    )
+    return flowcli_model(perturbed(architecture).double().to(device), architecture.features)
 
 
 @torch.no_grad()

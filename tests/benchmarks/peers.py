@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
@@ -32,24 +34,25 @@ class TorchModel:
     optimizer: Callable[[nn.Module], tuple[Callable[[Tensor], object], Call]] = field(
         default_factory=lambda: torchs_adam
     )
+    # Whether it is computed as CUDA graphs on a GPU, as flowcli does.
+    graphs: bool = False
     _loss: Callable[[Tensor], Tensor] | None = None
 
     @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.module.parameters())
 
-    def loss(self, rows: Tensor) -> Tensor:
-        return -self.log_prob(rows).mean()
-
     def training_step(self, rows: Tensor, size: int) -> Call:
         """Loss, backward and a step of Adam, in one operation for all parameters where there is a choice."""
         differentiate, move = self.optimizer(self.module)
         # One batch after the other: the flow stays near its start, and Pyro, which knows a tensor again, computes.
         batches = endless(rows, size)
-        self._loss = torch.compile(self.loss, dynamic=False) if self.compiled else self.loss
+        captured = rows.is_cuda and self.graphs and not self.compiled
+        loss = mean_loss(graphed_in_training(self.module, self.log_prob) if captured else self.log_prob)
+        self._loss = loss = torch.compile(loss, dynamic=False) if self.compiled else loss
 
         def step() -> None:
-            differentiate(self._loss(next(batches)))
+            differentiate(loss(next(batches)))
             move()
 
         if self.compiled:
@@ -60,22 +63,38 @@ class TorchModel:
 
     def scoring(self, rows: Tensor, size: int) -> Call:
         chunks = endless(rows, size)
-        return torch.no_grad()(lambda: self.log_prob(next(chunks)))
+        log_prob = graphed(self.log_prob) if rows.is_cuda and self.graphs else self.log_prob
+        return torch.no_grad()(lambda: log_prob(next(chunks)))
 
     def sampling(self, size: int) -> Call:
         return torch.no_grad()(lambda: self.sample(size))
 
     def error(self, rows: Tensor) -> float:
-        if self.compiled and self._loss is not None:
+        if self._loss is not None:
             got = self._loss(rows).detach()
         else:
             with torch.no_grad():
                 got = self.log_prob(rows)
-        self.module.double()
-        with torch.no_grad():
+        with computing_in_float64(self.module), torch.no_grad():
             exact = self.log_prob(rows.double())
-        self.module.float()
         return difference(got, exact if got.dim() else -exact.mean())
+
+
+def mean_loss(log_prob: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda rows: -log_prob(rows).mean()
+
+
+@contextmanager
+def computing_in_float64(module: nn.Module) -> Iterator[None]:
+    """Within the block the module computes in float64; afterwards its own tensors are back, which others may hold."""
+    parameters = [(parameter, parameter.data) for parameter in module.parameters()]
+    buffers = [(each, name, buffer) for each in module.modules() for name, buffer in each._buffers.items()]
+    module.double()
+    yield
+    for parameter, data in parameters:
+        parameter.data = data
+    for each, name, buffer in buffers:
+        each._buffers[name] = buffer
 
 
 def torchs_adam(module: nn.Module) -> tuple[Callable[[Tensor], object], Call]:
@@ -95,6 +114,19 @@ def flowclis_adam(module: nn.Module) -> tuple[Callable[[Tensor], object], Call]:
     flat = FlatParameters([list(module.parameters())])
     adam = Adam([(tensor, 0.0) for tensor in flat.tensors], decoupled=False)
     return flat.differentiate, lambda: adam.step(LEARNING_RATE)
+
+
+def graphed_in_training(module: nn.Module, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    from flowcli.training.cuda_graph import GraphedFunction
+
+    return GraphedFunction(module, function, sys.exit)
+
+
+def graphed(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    from flowcli.flows.cuda_graph import GraphedInference
+
+    found = GraphedInference(lambda rows: (function(rows),))
+    return lambda rows: found(rows)[0]
 
 
 def difference(got: Tensor, exact: Tensor) -> float:
@@ -119,13 +151,19 @@ def perturb(module: nn.Module, seed: int) -> None:
 
 
 def flowcli(architecture: Architecture) -> TorchModel:
-    flow = flowcli_flow(architecture)
+    return flowcli_model(flowcli_flow(architecture), architecture.features)
+
+
+def flowcli_model(flow: nn.Module, features: int) -> TorchModel:
+    """As flowcli's commands compute it."""
+    on_a_gpu = graphed(flow.sample)
 
     def sample(n: int) -> Tensor:
-        device = next(flow.parameters()).device
-        return flow.sample(torch.rand(n, architecture.features, device=device))
+        weight = next(flow.parameters())
+        uniforms = torch.rand(n, features, device=weight.device, dtype=weight.dtype)
+        return on_a_gpu(uniforms) if uniforms.is_cuda else flow.sample(uniforms)
 
-    return TorchModel(flow.log_prob, sample, flow, optimizer=flowclis_adam)
+    return TorchModel(flow.log_prob, sample, flow, optimizer=flowclis_adam, graphs=True)
 
 
 def flowcli_flow(architecture: Architecture) -> nn.Module:

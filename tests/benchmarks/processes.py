@@ -154,8 +154,9 @@ def sums(processes: dict[str, Any]) -> dict[str, Any]:
 
 def floor_of(given: Files, rounds: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Reading, writing, and a round's share of scoring the same rows with the same model."""
+    from flowcli.chunks import CHUNK
     from flowcli.flows.rows import Rows
-    from flowcli.model import SCORING_CHUNK, Model
+    from flowcli.model import Model
     from flowcli.tables.read import read_table
 
     table, out = given.names["table"], given.names["out"]
@@ -179,7 +180,7 @@ def floor_of(given: Files, rounds: int) -> Iterator[tuple[str, Callable[[], Any]
 
     @torch.inference_mode()
     def in_float32() -> None:
-        for part in rows.chunks(SCORING_CHUNK):
+        for part in rows.chunks(CHUNK):
             single.log_prob(part)
 
     yield SCORING, lambda: model.score_encoded(encoded)

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flowcli.chunks import CHUNK
 from flowcli.engines.work import OnTables, Piece, Sampling, Scoring
-from flowcli.model import SAMPLING_CHUNK, Model
+from flowcli.model import Model
 from flowcli.tables.keep import KeptColumns
 from flowcli.tables.read import read_table
 
@@ -16,11 +17,11 @@ from flowcli.tables.read import read_table
 @pytest.mark.parametrize("which", ["iris_run", "gaussian_run"])
 def test_pieces_of_a_sample_are_the_sample(request, which):
     model = Model.load(request.getfixturevalue(which) / "model.safetensors", "cpu")
-    n = 2 * SAMPLING_CHUNK + 100
+    n = 2 * CHUNK + 100
     whole = pa.concat_tables(model.sample_chunks(n, seed=7))
     job = pickle.loads(pickle.dumps(Sampling(n, None, 7, {})))
     assert [piece.rows for piece in job.pieces] == [(0, n)]
-    cuts = [0, SAMPLING_CHUNK, 2 * SAMPLING_CHUNK, n]
+    cuts = [0, CHUNK, 2 * CHUNK, n]
     pieces = [Piece("part", rows) for rows in pairwise(cuts)]
     got = [done.cells for piece in reversed(pieces) for done in job.results(model, piece)]
     assert pa.concat_tables(reversed(got)).equals(whole)
@@ -31,7 +32,7 @@ def test_pieces_of_a_sample_given_rows(conditional_run, iris):
     given = read_table([str(iris)])
     whole = pa.concat_tables(model.sample_chunks(60, given, seed=3))
     job = Sampling(60, given, 3, {})
-    pieces = [Piece("part", (0, SAMPLING_CHUNK)), Piece("part", (SAMPLING_CHUNK, 9000))]
+    pieces = [Piece("part", (0, CHUNK)), Piece("part", (CHUNK, 9000))]
     assert pa.concat_tables([done.cells for piece in pieces for done in job.results(model, piece)]).equals(whole)
 
 

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from flowcli.chunks import CHUNK
 from flowcli.fitting import Fitted
-from flowcli.model import SAMPLING_CHUNK, Model, program_engine
+from flowcli.model import Model, program_engine
 from flowcli.model_file import read_model_file
 from flowcli.programs.engine import MOST_STEPS, ProgramEngine
 
 # Without torch: samples, how many of the rows come before torch is there, and from which function's size on it pays.
 ALONE = """
 import json, sys
+from flowcli.chunks import CHUNK
 from flowcli.model import Model
 model = Model.load(sys.argv[1], light=True)
 rows, before = 0, 0
@@ -46,13 +48,13 @@ def test_large_samples_are_torchs(fitted: Fitted, file: Path) -> None:
     assert programs.pays("sample", most)
     assert not programs.pays("sample", most + programs.rows)
     # As many as are worth it, all without torch; more, all with it; where nobody knows how many, until it is worth it.
-    rows = most // SAMPLING_CHUNK * SAMPLING_CHUNK
+    rows = most // CHUNK * CHUNK
     assert alone(file, rows, rows)[:2] == [rows, rows]
-    assert alone(file, rows + 2 * SAMPLING_CHUNK, rows + 2 * SAMPLING_CHUNK)[:2] == [rows + 2 * SAMPLING_CHUNK, 0]
-    _, before, last = alone(file, rows + 2 * SAMPLING_CHUNK, 1)
+    assert alone(file, rows + 2 * CHUNK, rows + 2 * CHUNK)[:2] == [rows + 2 * CHUNK, 0]
+    _, before, last = alone(file, rows + 2 * CHUNK, 1)
     assert before == rows
     # The same rows, whoever draws them.
-    drawn = fitted.model.sample(rows + 2 * SAMPLING_CHUNK, seed=4)
+    drawn = fitted.model.sample(rows + 2 * CHUNK, seed=4)
     other = pd.DataFrame(last).iloc[0]
     for name, cell in drawn.iloc[-1].items():
         if isinstance(cell, float):

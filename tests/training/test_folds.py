@@ -76,7 +76,7 @@ def test_the_partition_is_the_seeds() -> None:
 
 def gradients(ensemble: Ensemble, numbers: torch.Tensor, folds: Folds) -> list[torch.Tensor]:
     there, log_det = ensemble.on_real_line(rows(numbers))
-    loss = folded_loss(ensemble, there, log_det, folds.learns(torch.arange(len(numbers))))
+    loss = folded_loss(ensemble.log_prob_there(there, log_det), folds.learns(torch.arange(len(numbers))))
     return [*torch.autograd.grad(loss, [*ensemble.parameters()])]
 
 

@@ -40,7 +40,7 @@ def gradients(density: Density) -> list[torch.Tensor | None]:
 def test_gradients_and_notes(density: Density, capfd: pytest.CaptureFixture[str]) -> None:
     empty = torch.empty(5, 0)
     rows, log_det = Rows(torch.randn(5, 2), empty.long(), empty, empty), torch.zeros(5)
-    loss = plain_loss(density)
+    loss = plain_loss(density.log_prob_there)
     value = loss(rows, log_det)
     expected = torch.autograd.grad(value, list(density.parameters()))
     step = SharedStep(list(density.parameters()), notes=2, processes=1)
