@@ -219,8 +219,11 @@ class Model:
 
     def score(self, table: TableLike, on_bad_row: str = "error") -> Scores:
         """Like :meth:`log_prob`, and which rows have a label that training had not."""
-        table = self._table(table)
-        encoded = self.encoded(table, on_bad_row)
+        rows = self._table(table)
+        return self.scores(rows, self.encoded(rows, on_bad_row))
+
+    def scores(self, table: Table, encoded: Encoded) -> Scores:
+        """Like :meth:`score`, of a table that :meth:`encoded` has encoded."""
         log_prob = self.score_encoded(encoded, table.last_row)
         good = np.ones(len(log_prob), dtype=bool)
         good[list(encoded.bad)] = False

@@ -102,14 +102,14 @@ class Place:
                 pieces = [piece for _, pieces in planned for piece in pieces]
                 yield from results(job, pieces, path, self.threads, self.device)
             return
-        from functools import partial
         from itertools import chain
 
-        from flowcli.tables.pipeline import Pace, in_order
+        from flowcli.engines.work import on_chunks
+        from flowcli.tables.pipeline import Pace
 
         tables = chunks(files, encoding, used)
         first = next(tables)
-        yield from in_order(partial(work(first.names), model), chain([first], tables), Pace(self.threads))
+        yield from on_chunks(work(first.names), model, chain([first], tables), Pace(self.threads))
 
     def sample(self, sampling: Sampling, path: Path) -> Iterator[Done]:
         """The rows of a sample, in their order, on Ray."""

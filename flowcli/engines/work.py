@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from flowcli.tables.table import Table
 
 if TYPE_CHECKING:
     from flowcli.model import Model
+    from flowcli.preprocess.encoder import Encoded
 
 # A file of samples has so many rows: whole chunks of :data:`flowcli.chunks.CHUNK`.
 ROWS_PER_PART = 1 << 20
@@ -45,8 +45,15 @@ class Done:
 class Work(Protocol):
     """What is done to a chunk of a table."""
 
-    def __call__(self, model: Model, table: Table) -> Done:
-        """Do it.
+    def prepare(self, model: Model, table: Table) -> Encoded | None:
+        """The part of it that needs no network, if there is one.
+
+        Raises:
+            FlowcliError: a row or a column does not fit.
+        """
+
+    def __call__(self, model: Model, table: Table, prepared: Encoded | None) -> Done:
+        """Do the rest.
 
         Raises:
             FlowcliError: a row or a column does not fit.
@@ -71,8 +78,12 @@ class Scoring:
     kept: KeptColumns
     on_bad_row: str = "error"
 
-    def __call__(self, model: Model, table: Table) -> Done:
-        scores = model.score(table, self.on_bad_row)
+    def prepare(self, model: Model, table: Table) -> Encoded:
+        return model.encoded(table, self.on_bad_row)
+
+    def __call__(self, model: Model, table: Table, prepared: Encoded | None) -> Done:
+        assert prepared is not None
+        scores = model.scores(table, prepared)
         empty = np.isnan(scores.log_prob)
         return Done(
             table.source(),
@@ -86,15 +97,53 @@ class Scoring:
 class Encoding:
     """Latents of rows."""
 
-    def __call__(self, model: Model, table: Table) -> Done:
+    def prepare(self, model: Model, table: Table) -> None:
+        pass
+
+    def __call__(self, model: Model, table: Table, prepared: Encoded | None) -> Done:
         return Done(table.source(), model.encode(table))
 
 
 class Decoding:
     """Rows of latents."""
 
-    def __call__(self, model: Model, table: Table) -> Done:
+    def prepare(self, model: Model, table: Table) -> None:
+        pass
+
+    def __call__(self, model: Model, table: Table, prepared: Encoded | None) -> Done:
         return Done(table.source(), model.decode(table))
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A table, which is prepared or not."""
+
+    table: Table
+    prepared: Encoded | None
+    ready: bool
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+def on_chunks(work: Work, model: Model, tables: Iterable[Table], pace: Pace) -> Iterator[Done]:
+    """What comes of each table, in their order, by as many threads as the pace has.
+
+    As long as that is one, the thread that reads the tables prepares them, too: it would only wait for the other.
+
+    Raises:
+        FlowcliError: a row or a column does not fit, or a table cannot be read.
+    """
+
+    def read() -> Iterator[_Chunk]:
+        for table in tables:
+            ready = pace.threads == 1
+            yield _Chunk(table, work.prepare(model, table) if ready else None, ready)
+
+    def compute(chunk: _Chunk) -> Done:
+        return work(model, chunk.table, chunk.prepared if chunk.ready else work.prepare(model, chunk.table))
+
+    return in_order(compute, read(), pace)
 
 
 @dataclass(frozen=True)
@@ -107,7 +156,7 @@ class OnTables:
     def results(self, model: Model, piece: Piece) -> Iterator[Done]:
         # One thread reads ahead for the one that computes.
         chunks = read_chunks(piece.source, self.encoding, rows=piece.rows)
-        return in_order(partial(self.work, model), chunks, Pace(1))
+        return on_chunks(self.work, model, chunks, Pace(1))
 
 
 @dataclass(frozen=True)
