@@ -379,7 +379,7 @@ class Model:
         noise = np.random.Generator(bits)
         needed = rows if needed is None else min(needed, rows)
         draw = self._drawing(set_to or {}, needed)
-        chunk = self._engine("sample", needed).chunk
+        chunk = self._engine("sample", needed).sampling_chunk
         first, stop = only or (0, rows)
         if first:
             # What the rows before these would take.
@@ -393,7 +393,7 @@ class Model:
         """A row for each row of the encoded context ``(n, c)``, as samples are written, and encoded again."""
         noise = np.random.Generator(np.random.PCG64(seed))
         draw = self._drawing({}, len(context))
-        chunk = self._engine("sample", len(context)).chunk
+        chunk = self._engine("sample", len(context)).sampling_chunk
         # What the context's cells were is not known, nor needed.
         modelled = TableEncoder([column for column in self.encoder.columns if not column.context])
         parts = []

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from flowcli.chunks import CHUNK, CHUNK_ON_GPU
+from flowcli.chunks import CHUNK, CHUNK_ON_GPU, STEPWISE_CHUNK, WIDEST_STEPWISE
 from flowcli.config.schema import FlowConfig
 from flowcli.errors import ConfigError, ModelError
 from flowcli.flows.build import assemble
@@ -28,7 +28,9 @@ from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
 from flowcli.flows.size import Limited, TooLarge, facts_of
 from flowcli.tensor_file import TensorFacts
+from flowcli.transforms.autoregressive import Autoregressive
 from flowcli.transforms.bijection import Bijection
+from flowcli.transforms.networks import Conditioner
 
 if TYPE_CHECKING:
     from flowcli.preprocess.encoder import Encoded
@@ -41,8 +43,11 @@ class TorchEngine:
 
     def __init__(self, density: Density, device: torch.device) -> None:
         self.device = device
-        self.chunk = CHUNK_ON_GPU if device.type == "cuda" else CHUNK
         self.density = density.to(device, torch.float64).eval()
+        # How many rows are computed at once, and how many are drawn.
+        on_gpu = device.type == "cuda"
+        self.chunk = CHUNK_ON_GPU if on_gpu else CHUNK
+        self.sampling_chunk = CHUNK_ON_GPU if on_gpu else STEPWISE_CHUNK if _is_stepwise(density) else CHUNK
         self._log_prob, self._encode, self._decode = map(
             self._of_tensors, (self.density.log_prob, self.density.encode, self.density.decode)
         )
@@ -113,6 +118,18 @@ class TorchEngine:
                 same = torch.zeros(len(uniforms), dtype=torch.long, device=self.device)
                 drawn = self._drawn(noise, given, self.rows(known).take(same), of_factors)
         return Drawn(*(part.cpu().numpy() for part in drawn))
+
+
+def _is_stepwise(density: Density) -> bool:
+    """Whether rows are drawn column by column, by narrow networks and no others."""
+    modules = list(density.modules())
+    stepwise = [module for module in modules if isinstance(module, Autoregressive) and module.density]
+    widths = [layer.out_features for module in stepwise for layer, _ in module.network.layers()]
+    return (
+        bool(stepwise)
+        and max(widths, default=0) <= WIDEST_STEPWISE
+        and not any(isinstance(module, Conditioner) for module in modules)
+    )
 
 
 def load_density(flow: FlowConfig, layout: Layout, tensors: Mapping[str, TensorFacts], file: Path) -> Density:

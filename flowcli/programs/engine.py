@@ -28,7 +28,7 @@ class ProgramEngine:
     Several threads may call it at once.
     """
 
-    chunk = CHUNK
+    chunk = sampling_chunk = CHUNK
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ Integers = npt.NDArray[np.int64]
 class MixtureProgramEngine:
     """The functions of a mixture whose members have programs. Several threads may call it at once."""
 
-    chunk = CHUNK
+    chunk = sampling_chunk = CHUNK
 
     def __init__(self, members: Sequence[ProgramEngine], weights: Floats) -> None:
         """``weights`` ``(k,)``: of the members."""

@@ -19,6 +19,8 @@ BATCH = 512
 # Rows at a time: what is fastest for the others, and what flowcli's commands take; on a GPU the others want many.
 CHUNK = 4096
 CHUNK_ON_GPU = 65_536
+# And of samples of autoregressive flows with narrow layers.
+STEPWISE_CHUNK = 8192
 MILLION, DRAWN = 1_000_000, 100_000
 # The largest difference, absolute or relative, of float32 from float64: of densities, and of samples.
 TOLERANCE, TOLERANCE_OF_SAMPLES = 1e-4, 1e-5
@@ -165,7 +167,8 @@ def use(name: str, model: Any, line: Line, rows: Tensor, setting: Setting) -> Wo
     if line.task == "scoring":
         size = CHUNK_ON_GPU if setting.on_gpu else CHUNK
         return Work(model.scoring(rows, size), size, least)
-    size = min(CHUNK_ON_GPU if setting.on_gpu else CHUNK, least)
+    stepwise = not line.architecture.coupling and line.architecture.width <= 128
+    size = min(CHUNK_ON_GPU if setting.on_gpu else STEPWISE_CHUNK if stepwise else CHUNK, least)
     return Work(model.sampling(size), size, least)
 
 
