@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -16,10 +16,17 @@ class FlatParameters:
     are. Whatever sets a parameter in place sets its part of the tensor.
     """
 
-    def __init__(self, groups: Sequence[Sequence[nn.Parameter]]) -> None:
-        """``groups``: of one device each; parameters of a group that differ in type go into tensors of their own."""
+    def __init__(
+        self, groups: Sequence[Sequence[nn.Parameter]], masks: Mapping[nn.Parameter, Tensor] | None = None
+    ) -> None:
+        """``groups``: of one device each; parameters of a group that differ in type go into tensors of their own.
+
+        ``masks``: of parameters that are zero where their mask is, as are their gradients.
+        """
+        masks = masks or {}
         self.of_group: list[list[Tensor]] = []
         self._members: list[tuple[Tensor, list[nn.Parameter]]] = []
+        self._masks: list[Tensor | None] = []
         for group in groups:
             flat = []
             for dtype in dict.fromkeys(parameter.dtype for parameter in group):
@@ -29,7 +36,13 @@ class FlatParameters:
                     parameter.data = part.view_as(parameter)
                 flat.append(whole)
                 self._members.append((whole, members))
+                self._masks.append(
+                    torch.cat([masks.get(parameter, torch.ones_like(parameter)).reshape(-1) for parameter in members])
+                    if any(parameter in masks for parameter in members)
+                    else None
+                )
             self.of_group.append(flat)
+        self.mask()
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -40,6 +53,13 @@ class FlatParameters:
     def parameters(self) -> list[nn.Parameter]:
         """What they consist of, in order."""
         return [parameter for _, group in self._members for parameter in group]
+
+    @torch.no_grad()
+    def mask(self) -> None:
+        """Make zero what the masks hide: to be called after the parameters were set from elsewhere."""
+        for whole, mask in zip(self.tensors, self._masks, strict=True):
+            if mask is not None:
+                whole.mul_(mask)
 
     def differentiate(self, loss: Tensor) -> list[Tensor]:
         """Set the tensors' gradients, and return them; zero where the loss does not depend on a parameter."""
@@ -54,10 +74,12 @@ class FlatParameters:
     def _set(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """``gradients``: of all parameters, in order; none is zero."""
         left = iter(gradients)
-        for whole, group in self._members:
+        for (whole, group), mask in zip(self._members, self._masks, strict=True):
             parts = [
                 torch.zeros_like(parameter).view(-1) if gradient is None else gradient.reshape(-1)
                 for parameter, gradient in zip(group, left, strict=False)
             ]
             whole.grad = torch.cat(parts)
+            if mask is not None:
+                whole.grad.mul_(mask)
         return [cast(Tensor, whole.grad) for whole in self.tensors]

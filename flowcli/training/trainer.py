@@ -38,6 +38,7 @@ from flowcli.training.schedule import learning_rate_factor
 from flowcli.training.shared_rows import SharedRows, some_of
 from flowcli.training.shared_step import SharedStep
 from flowcli.transforms.bijection import Bijection
+from flowcli.transforms.networks import masks_of, take_as_masked
 from flowcli.transforms.normalizing import BatchNorm
 
 VALIDATION_CHUNK = 4096
@@ -147,7 +148,9 @@ class Training:
         self.processes.make_alike(density)
         # The weights that are validated and kept: an exponential moving average over the steps.
         self.averaged = copy.deepcopy(density)
-        self._flat, self._flat_averaged = (FlatParameters(_decaying_and_not(each)) for each in (density, self.averaged))
+        self._flat, self._flat_averaged = (
+            FlatParameters(_decaying_and_not(each), masks_of(each)) for each in (density, self.averaged)
+        )
         self.optimizer: Adam | None = None
         if self._flat.tensors and self.epochs:
             decaying, others = self._flat.of_group
@@ -207,6 +210,19 @@ class Training:
         Raises:
             FlowcliError: steps without a finite gradient, one after the other, before any epoch was good.
         """
+        # The masks' part of a step is one product with the gradient.
+        take_as_masked(self.density)
+        try:
+            return self._run(on_epoch, on_checkpoint, on_detail)
+        finally:
+            take_as_masked(self.density, False)
+
+    def _run(
+        self,
+        on_epoch: Callable[[Epoch], None],
+        on_checkpoint: Callable[[Training], None],
+        on_detail: Callable[[str], None],
+    ) -> Progress:
         progress = self.progress
         # The rows that one process of several has of a batch differ in number, each of which would be captured.
         captured = self.processes.world == 1 and can_be_graphed(self.density, self.device)
@@ -321,8 +337,9 @@ class Training:
         """Go back to the best weights, with a smaller learning rate."""
         self.progress.cuts += 1
         self.progress.cut_in = number
-        for density in (self.density, self.averaged):
+        for density, flat in ((self.density, self._flat), (self.averaged, self._flat_averaged)):
             density.load_state_dict(self.best_weights)
+            flat.mask()
 
     def _keep_better(self, number: int, values: list[float]) -> bool:
         """Keep the weights of the densities that are better than ever, or all without validation; whether any is."""
@@ -433,6 +450,7 @@ class Training:
             parts[part][rest] = tensor
         self.density.load_state_dict(parts["last"])
         self.averaged.load_state_dict(parts["average"])
+        self._flat.mask()
         self.best_weights = {name: tensor.to(self.device) for name, tensor in parts["best"].items()}
         if self.optimizer is not None:
             self.optimizer.restore(parts["optimizer"])

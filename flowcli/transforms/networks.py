@@ -76,6 +76,8 @@ class MaskedLinear(nn.Linear):
     """A linear layer in which output ``i`` sees input ``j`` only where ``mask[i, j]`` is true."""
 
     mask: Tensor
+    # Whether the weight is zero outside the mask already; see :func:`take_as_masked`.
+    masked = False
 
     def __init__(self, mask: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, inputs: Tensor) -> None:
         """``mask``: of the outputs ``(o, 1)`` and the inputs ``(i,)``, each with a degree."""
@@ -83,16 +85,31 @@ class MaskedLinear(nn.Linear):
         seen = mask(outputs.unsqueeze(1), inputs)
         self.blocks = blocks_of(seen)
         self.register_buffer("mask", seen.to(self.weight.dtype), persistent=False)
+        with torch.no_grad():
+            self.weight.mul_(self.mask)
 
     def seen_weight(self) -> Tensor:
         """The weight, ``(outputs, inputs)``, zero where an output does not see an input."""
-        return self.weight * self.mask
+        return self.weight if self.masked else self.weight * self.mask
 
     def forward(self, inputs: Tensor) -> Tensor:
         # On a GPU one product is faster than some, whatever it is of.
         if self.blocks and inputs.device.type == "cpu" and not is_transformed():
             return masked_linear(inputs, self.seen_weight(), self.bias, self.blocks)
         return functional.linear(inputs, self.seen_weight(), self.bias)
+
+
+def masks_of(module: nn.Module) -> dict[nn.Parameter, Tensor]:
+    """The masks of the masked layers' weights."""
+    layers = [layer for layer in module.modules() if isinstance(layer, MaskedLinear)]
+    return {cast(nn.Parameter, layer.weight): layer.mask for layer in layers}
+
+
+def take_as_masked(module: nn.Module, masked: bool = True) -> None:
+    """Have masked layers take their weights as they are: whoever moves these then keeps them within the masks."""
+    for layer in module.modules():
+        if isinstance(layer, MaskedLinear):
+            layer.masked = masked
 
 
 class MaskedAutoregressiveNetwork(nn.Module):

@@ -110,8 +110,10 @@ def torchs_adam(module: nn.Module) -> tuple[Callable[[Tensor], object], Call]:
 def flowclis_adam(module: nn.Module) -> tuple[Callable[[Tensor], object], Call]:
     from flowcli.training.adam import Adam
     from flowcli.training.flat import FlatParameters
+    from flowcli.transforms.networks import masks_of, take_as_masked
 
-    flat = FlatParameters([list(module.parameters())])
+    flat = FlatParameters([list(module.parameters())], masks_of(module))
+    take_as_masked(module)
     adam = Adam([(tensor, 0.0) for tensor in flat.tensors], decoupled=False)
     return flat.differentiate, lambda: adam.step(LEARNING_RATE)
 

@@ -52,3 +52,19 @@ def test_a_parameter_that_is_not_used_has_gradient_zero() -> None:
     assert tensor.grad is not None
     assert not tensor.grad[:16].any()
     assert tensor.grad[16:].all()
+
+
+def test_masked_parameters_stay_within_their_masks() -> None:
+    weight, other = nn.Parameter(torch.randn(2, 3)), nn.Parameter(torch.randn(4))
+    mask = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    start = weight.detach().clone()
+    flat = FlatParameters([[weight, other]], {weight: mask})
+    torch.testing.assert_close(weight.detach(), start * mask, rtol=0, atol=0)
+    # The gradient is that of a product with the mask.
+    (gradient,) = flat.differentiate((weight.exp().sum() + other.square().sum()) * 2)
+    expected = torch.cat([(2 * weight.detach().exp() * mask).reshape(-1), 4 * other.detach()])
+    torch.testing.assert_close(gradient, expected)
+    with torch.no_grad():
+        weight.copy_(start)
+    flat.mask()
+    torch.testing.assert_close(weight.detach(), start * mask, rtol=0, atol=0)

@@ -399,3 +399,15 @@ def test_a_mixture_is_not_pulled_to_zero() -> None:
     training = Training(built, rows(clumps), rows(torch.empty(0, 1)), train_config(epochs=60, weight_decay=1.0), 0)
     training.run()
     assert float(built.log_prob(rows(clumps)).detach().mean()) > before - 0.05
+
+
+def test_masks_kept_in_the_weights_are_as_good_as_masks_in_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = []
+    for kept in (True, False):
+        if not kept:
+            monkeypatch.setattr("flowcli.training.trainer.take_as_masked", lambda *_: None)
+        training = Training(density(banana(200, 0)), banana(200, 0), banana(60, 1), train_config(), 0)
+        training.run()
+        weights.append(training.best_weights)
+    for name, one in weights[0].items():
+        torch.testing.assert_close(weights[1][name], one, rtol=0, atol=0, msg=name)
