@@ -64,11 +64,11 @@ def _bijections(density: Density) -> list[Bijection]:
 class CompiledLoss:
     """The loss, compiled when it is first called; as it is where that cannot be done, or gives other numbers."""
 
-    def __init__(self, density: Density, on_failure: Callable[[str], None]) -> None:
-        """``on_failure`` is told why the loss is not compiled."""
+    def __init__(self, density: Density, on_failure: Callable[[str], None], stops: Callable[[], bool]) -> None:
+        """``on_failure`` is told why the loss is not compiled; ``stops``: whether an end has been asked for."""
         self._plain = plain_loss(density.log_prob_there)
         self._parameters = [parameter for parameter in density.parameters() if parameter.requires_grad]
-        self._on_failure = on_failure
+        self._on_failure, self._stops = on_failure, stops
         self._loss: Loss | None = None
         self.compiling = False
 
@@ -76,6 +76,8 @@ class CompiledLoss:
         try:
             if self._loss is None:
                 self.compiling = True
+                if self._stops():
+                    raise StoppedCompiling
                 self._loss = self._compiled(rows, log_det)
                 self.compiling = False
             return self._loss(rows, log_det)

@@ -180,7 +180,6 @@ class Training:
         From a signal's handler it ends compiling, too, which would go on for a minute: nothing of the step is done yet.
         """
         self._stop_asked = True
-        # Other processes wait for the step.
         if isinstance(self._loss, CompiledLoss) and self._loss.compiling and self.processes.world == 1:
             raise StoppedCompiling
 
@@ -228,7 +227,8 @@ class Training:
         captured = self.processes.world == 1 and can_be_graphed(self.density, self.device)
         if self.optimizer is not None and self._compiles(captured, on_detail):
             on_detail("compiling the training step, which takes a while (train.compile: never does without)")
-            self._loss = CompiledLoss(self.density, on_detail)
+            # Other processes wait for the step.
+            self._loss = CompiledLoss(self.density, on_detail, lambda: self._stop_asked and self.processes.world == 1)
         elif self.optimizer is not None and captured:
             self._log_prob = graphed_log_prob(self.density, on_detail)
             self._loss = plain_loss(self._log_prob)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from flowcli.training.compiling import is_worth_compiling
-from flowcli.training.trainer import Training
+from flowcli.training.trainer import Training, with_noise
 
 from .cases import banana, density, train_config
 
@@ -83,6 +83,21 @@ def test_an_interrupt_does_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyP
         raise AssertionError("it went on")
 
     monkeypatch.setattr(torch, "compile", interrupted)
+    assert training.run().stopped_by == "interrupt"
+    assert training.progress.step == 0
+
+
+def test_an_interrupt_just_before_the_compiler_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(
+        density(banana(103, 0), LAYER), banana(103, 0), banana(30, 1), train_config(compile="always"), 0
+    )
+
+    def noise(*args: object) -> object:
+        training.stop()
+        return with_noise(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("flowcli.training.trainer.with_noise", noise)
+    monkeypatch.setattr(torch, "compile", lambda _: pytest.fail("it compiles"))
     assert training.run().stopped_by == "interrupt"
     assert training.progress.step == 0
 
