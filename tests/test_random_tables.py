@@ -96,7 +96,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     derandomize="CI" in os.environ,
     # Each example clears the folder that it works in.
