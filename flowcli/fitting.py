@@ -42,6 +42,7 @@ from flowcli.tables.columns import Column
 from flowcli.tables.source import MOST_ROWS_IN_MEMORY, InMemory, TableSource
 from flowcli.tables.table import Table
 from flowcli.training.checkpoint import restore_checkpoint
+from flowcli.training.defaults import resolve
 from flowcli.training.devices import resolve_device
 from flowcli.training.mixture import MixtureTraining
 from flowcli.training.processes import current
@@ -49,7 +50,7 @@ from flowcli.training.products import fast_products
 from flowcli.training.progress import Epoch, Progress
 from flowcli.training.shared_rows import SharedRows, some_of
 from flowcli.training.threads import torch_threads
-from flowcli.training.trainer import Training, resolve, with_noise
+from flowcli.training.trainer import Training, with_noise
 from flowcli.transforms.normalizing import BatchNorm
 
 # So many rows are encoded and decoded at the end of a fit.

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from flowcli.chunks import CHUNK
 from flowcli.evaluation.p_values import midranks
 from flowcli.flows.density import Density
 from flowcli.flows.rows import Rows
 
 Floats = npt.NDArray[np.float64]
 
-CHUNK = 4096
 # How often gridded columns are moved within their cells, and how many rows' densities may be computed for it.
 SWEEPS = 8
 MOST_EVALUATIONS = 400_000

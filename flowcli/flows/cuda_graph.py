@@ -25,7 +25,7 @@ def capturing(device: torch.device) -> Iterator[None]:
         before = generator.clone_state()
         try:
             yield
-        except Exception:
+        except BaseException:
             # A capture that fails leaves the generator as if it went on: whoever draws next would get an error.
             generator.graphsafe_set_state(before)
             raise

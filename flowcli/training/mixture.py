@@ -13,18 +13,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from flowcli.chunks import CHUNK
 from flowcli.config.schema import Member, TrainConfig
 from flowcli.errors import ConfigError, ModelError
 from flowcli.flows.density import TableDensity
 from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
+from flowcli.training.defaults import resolve
 from flowcli.training.ensemble import Ensemble, can_be_together
 from flowcli.training.folds import Folds
 from flowcli.training.processes import current
 from flowcli.training.progress import Epoch, Progress
 from flowcli.training.shared_rows import SharedRows, some_of
 from flowcli.training.stacking import stacked_weights
-from flowcli.training.trainer import VALIDATION_CHUNK, Training, resolve, with_noise
+from flowcli.training.trainer import Training, with_noise
 
 # So many rows tell whether densities can be trained side by side, and set what a member starts from.
 TRIED_ROWS = 4
@@ -344,7 +346,7 @@ def _log_prob(member: TableDensity, rows: Rows) -> Tensor:
     """Of each row ``(n,)``; minus infinity where it cannot be computed."""
     member.eval()
     found = []
-    for part in rows.chunks(VALIDATION_CHUNK):
+    for part in rows.chunks(CHUNK):
         try:
             found.append(member.log_prob(part))
         except ModelError:

@@ -29,20 +29,19 @@ from flowcli.training.compiling import (
     what_forbids_compiling,
 )
 from flowcli.training.cuda_graph import can_be_graphed, graphed_log_prob
+from flowcli.training.defaults import resolve
 from flowcli.training.ensemble import Ensemble
 from flowcli.training.flat import FlatParameters
 from flowcli.training.folds import Folds, folded_loss
+from flowcli.training.measuring import mean_log_likelihoods, measure_statistics
 from flowcli.training.processes import current
 from flowcli.training.progress import Epoch, Progress
 from flowcli.training.schedule import learning_rate_factor
-from flowcli.training.shared_rows import SharedRows, some_of
+from flowcli.training.shared_rows import SharedRows
 from flowcli.training.shared_step import SharedStep
 from flowcli.transforms.bijection import Bijection
 from flowcli.transforms.networks import masks_of, take_as_masked
-from flowcli.transforms.normalizing import BatchNorm
 
-VALIDATION_CHUNK = 4096
-MEASURED_ROWS = 8192
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # A best epoch is saved at once, but no sooner than this after the last checkpoint.
 SECONDS_BEFORE_A_BEST_ONE = 2.0
@@ -51,32 +50,10 @@ MOST_TIME_FOR_CHECKPOINTS = 0.03
 # A step without a finite gradient halves the learning rate; so many good steps double it again.
 STEPS_TO_RECOVER = 50
 SMALLEST_EASING = 2.0**-10
-BATCHES = 20
 # What a cut leaves of the learning rate.
 CUT = 0.3
-LEARNING_RATE = 2e-3
-EPOCHS = 400
-PATIENCE = 50
 # So many of them in a row, and the training is at an end.
 MOST_SKIPPED_IN_A_ROW = 100
-
-
-def resolve(config: TrainConfig, rows: int) -> TrainConfig:
-    """The config with what is left to the number of training rows filled in.
-
-    An epoch has about twenty batches, of 16 to 512 rows. Weight decay shrinks the flow towards
-    its start, and noise smooths the rows (Rothfuss et al. 2019), the more the fewer the rows.
-    """
-    chosen = {
-        "learning_rate": LEARNING_RATE,
-        "epochs": EPOCHS,
-        "patience": PATIENCE,
-        "cuts": 0,
-        "batch_size": min(512, max(16, 2 ** round(math.log2(rows / BATCHES)))),
-        "weight_decay": min(1.0, round(100 / rows, 6)),
-        "noise": min(0.1, round(10 / rows, 6)),
-    }
-    return config.model_copy(update={key: value for key, value in chosen.items() if getattr(config, key) is None})
 
 
 def with_noise(
@@ -471,40 +448,3 @@ def _decaying_and_not(density: Density) -> list[list[nn.Parameter]]:
     }
     trained = [parameter for parameter in density.parameters() if parameter.requires_grad]
     return [[p for p in trained if p not in kept], [p for p in trained if p in kept]]
-
-
-@torch.no_grad()
-def measure_statistics(density: Density, rows: Rows | SharedRows, device: torch.device) -> None:
-    """Set running statistics to those of the rows.
-
-    With averaged weights, what a layer sees is not what it saw while it was trained.
-    """
-    layers = [module for module in density.modules() if isinstance(module, BatchNorm)]
-    if not layers:
-        return
-    density.eval()
-    for layer in layers:
-        layer.measuring = True
-    density.log_prob(some_of(rows, MEASURED_ROWS).to(device))
-    for layer in layers:
-        layer.measuring = False
-
-
-@torch.inference_mode()
-def mean_log_likelihoods(density: TableDensity | Ensemble, rows: Rows) -> list[float]:
-    """Of each density the mean over rows, in nats, with running statistics as they stand; over all processes' rows.
-
-    Minus infinity if it cannot be computed. Rows ``(k, n, ...)`` are each density's own.
-    """
-    density.eval()
-    size, count = density.size if isinstance(density, Ensemble) else 1, rows.numbers.shape[-2]
-    total = torch.zeros(size, dtype=torch.float64)
-    try:
-        if count:
-            parts = [density.log_prob(part) for part in rows.chunks(VALIDATION_CHUNK)]
-            total = torch.cat(parts, dim=-1).double().sum(-1).reshape(-1).cpu()
-    except ModelError:
-        total.fill_(-math.inf)
-    total, rows_in_all = current().sums([total, torch.tensor([float(count)], dtype=torch.float64)])
-    means: list[float] = (total / rows_in_all).tolist()
-    return means

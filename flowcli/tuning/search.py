@@ -27,9 +27,10 @@ from flowcli.model_file import read_model_file, restated
 from flowcli.preparing import Prepared, refuse_holes
 from flowcli.runs import CONFIG, HISTORY, METRICS, MODEL, TEST_SCORES, in_turn, write_run
 from flowcli.tensor_file import read_tensor_header
+from flowcli.training.defaults import EPOCHS, resolve
 from flowcli.training.mixture import MixtureTraining
 from flowcli.training.progress import Epoch, Progress
-from flowcli.training.trainer import EPOCHS, Training, resolve
+from flowcli.training.trainer import Training
 from flowcli.tuning import study as studies
 
 # A trial may take this share of the time for all, unless train.max_time says otherwise.

@@ -61,7 +61,7 @@ def costs_of(flow: dict[str, Any], device: str, sizes: Sequence[int]) -> dict[st
     """Seconds of steps by their rows, of noise and of scoring a row, the parameters, and what busy cores cost."""
     import torch
 
-    from flowcli.training.trainer import mean_log_likelihoods
+    from flowcli.training.measuring import mean_log_likelihoods
 
     density, rows = _density(flow, device, USUAL[device])
     costs: dict[str, Any] = {

@@ -17,7 +17,8 @@ from flowcli.flows.mixture import MixtureDensity
 from flowcli.flows.rows import Rows
 from flowcli.training.ensemble import Ensemble, can_be_together
 from flowcli.training.folds import Folds
-from flowcli.training.trainer import Training, mean_log_likelihoods
+from flowcli.training.measuring import mean_log_likelihoods
+from flowcli.training.trainer import Training
 from flowcli.transforms import registry
 from flowcli.transforms.support import Support
 

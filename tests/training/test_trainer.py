@@ -17,8 +17,10 @@ from flowcli.flows.build import build_density
 from flowcli.flows.density import TableDensity
 from flowcli.flows.rows import Rows
 from flowcli.training.batches import Batch
+from flowcli.training.defaults import resolve
+from flowcli.training.measuring import mean_log_likelihoods
 from flowcli.training.progress import Epoch
-from flowcli.training.trainer import Training, mean_log_likelihoods, resolve
+from flowcli.training.trainer import Training
 from flowcli.transforms.continuous import Field
 from flowcli.transforms.normalizing import BatchNorm
 from flowcli.transforms.triangular import TriangularAffine
